@@ -1,0 +1,180 @@
+//! The vocabulary of management: what can be asked of a cluster, what comes of it, how it looks.
+//!
+//! Front ends (varlink, D-Bus) translate to and from these types and decide nothing.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use nlb_protocol::frame::State;
+use nlb_protocol::{Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Weight};
+
+/// A change that somebody asked the engine for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Take this weight.
+    SetWeight(Weight),
+    /// Hand everything over and be gone (R9).
+    Leave,
+    /// Own no buckets, keep the clients (R10). With a time given, leave when it is over.
+    Drain {
+        /// When to give up on the clients that remain.
+        timeout: Option<Duration>,
+    },
+    /// Take a share again.
+    Undrain,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something is different now.
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The node is on its way out: only the end is left.
+    #[error("the node is leaving the cluster")]
+    Leaving,
+}
+
+/// One node as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Its name, empty until its information message came.
+    pub name: String,
+    /// Its software version, empty until its information message came.
+    pub software: String,
+    /// Its state.
+    pub state: State,
+    /// Its weight.
+    pub weight: Weight,
+    /// How many buckets it accepts by its latest heartbeat.
+    pub buckets: usize,
+    /// How many clients it has pinned, as far as this node holds its log.
+    pub pins: usize,
+    /// Whether it is this node.
+    pub local: bool,
+    /// Whether it hears this node.
+    pub hears_us: bool,
+    /// How long ago its latest heartbeat arrived; zero for this node.
+    pub last_heard: Duration,
+}
+
+/// What the engine counts. Every counter starts at zero with the incarnation and only rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // each is the number of what its name says
+pub struct Counters {
+    pub heartbeats_sent: u64,
+    pub heartbeats_received: u64,
+    pub frames_sent: u64,
+    pub replayed: u64,
+    pub old_incarnation: u64,
+    pub own_node_id: u64,
+    pub too_many_peers: u64,
+    pub pins_unusable: u64,
+    pub admitted: u64,
+    pub held: u64,
+    pub held_admitted: u64,
+    pub dropped_foreign: u64,
+    pub dropped_pinned: u64,
+    pub dropped_no_right: u64,
+    pub dropped_held_too_long: u64,
+    pub dropped_held_too_many: u64,
+    pub dropped_maybe_answered: u64,
+    pub dropped_sticky_full: u64,
+    pub fenced: u64,
+    pub overlaps: u64,
+}
+
+/// The cluster as this node sees it, at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The cluster's id.
+    pub cluster: ClusterId,
+    /// Whether every node heard is agreed on epoch and digest, and the buckets lie where the
+    /// table says.
+    pub converged: bool,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The digest.
+    pub digest: Digest,
+    /// The hash seed.
+    pub seed: u32,
+    /// This node's state.
+    pub state: State,
+    /// Why this node is fenced or not yet active, in words, if it is.
+    pub cause: Option<String>,
+    /// This node's id.
+    pub local_node: NodeId,
+    /// How many buckets this node accepts.
+    pub buckets_accepted: usize,
+    /// How many clients this node keeps.
+    pub clients: usize,
+    /// How many of them are pinned: their bucket belongs to another node.
+    pub pins: usize,
+    /// How far the own pin log has come.
+    pub pin_version: PinVersion,
+    /// How many packets wait for a verdict.
+    pub held: usize,
+    /// Every node, this one included, in rising order of the ids.
+    pub nodes: Vec<NodeView>,
+    /// The counters.
+    pub counters: Counters,
+}
+
+/// Who has a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketView {
+    /// Which bucket.
+    pub bucket: Bucket,
+    /// Whose it is by the table; `None` while nobody is active.
+    pub owner: Option<NodeId>,
+    /// Who accepts it now; `None` while it changes hands.
+    pub accepted_by: Option<NodeId>,
+}
+
+/// A client that this node keeps, or knows that another keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientView {
+    /// Its address.
+    pub client: IpAddr,
+    /// Its bucket.
+    pub bucket: Bucket,
+    /// Who keeps it.
+    pub node: NodeId,
+    /// Whether its bucket belongs to another node than the one that keeps it.
+    pub pinned: bool,
+    /// How long ago the stage last saw it; `None` for a client of another node.
+    pub seen: Option<Duration>,
+}
+
+/// Where a client goes, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// The client.
+    pub client: IpAddr,
+    /// Its hash, before it is scaled to a bucket.
+    pub hash: u32,
+    /// Its bucket.
+    pub bucket: Bucket,
+    /// Who owns the bucket by the table.
+    pub owner: Option<NodeId>,
+    /// Who accepts the bucket's new clients now.
+    pub accepted_by: Option<NodeId>,
+    /// Who keeps the client although the bucket is another's.
+    pub pinned_to: Option<NodeId>,
+    /// How long ago this node's stage last saw the client, if this node keeps it.
+    pub sticky_here: Option<Duration>,
+    /// Who answers the client's next packet; `None` while that is being settled.
+    pub node: Option<NodeId>,
+    /// Who would answer if that node died.
+    pub successor: Option<NodeId>,
+}

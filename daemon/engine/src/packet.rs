@@ -1,0 +1,52 @@
+//! What the stage asks of a client's packet, and what it says.
+
+use core::net::IpAddr;
+
+/// A packet that waits for a verdict, named by whoever feeds the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u32);
+
+/// What counts of a packet for the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientPacket {
+    /// Names the packet until its verdict.
+    pub id: PacketId,
+    /// Whom it concerns: its source, or for an ICMP error the client of the packet quoted inside.
+    pub client: IpAddr,
+    /// Whether it can begin something: a TCP segment with SYN and without ACK, or any packet that
+    /// is no TCP segment, no later fragment and no ICMP error. Only such a packet is ever held
+    /// for a client that another node keeps.
+    pub opens: bool,
+    /// A keyed hash of the packet's own bytes, equal on every node that receives it (SPEC 6.9).
+    pub fingerprint: u64,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// This node answers it.
+    Accept,
+    /// Another node answers it, or nobody can.
+    Drop,
+    /// Not settled: the packet waits, the verdict comes from `poll_verdict`.
+    Hold,
+}
+
+/// Why a packet was dropped, for the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropCause {
+    /// Its bucket belongs to another node.
+    Foreign,
+    /// Another node keeps the client.
+    Pinned,
+    /// The node has no right to answer now: it is not active, or its admission deadline is over.
+    NoRight,
+    /// Held until the bound on time.
+    HeldTooLong,
+    /// Too many packets held.
+    HeldTooMany,
+    /// Held, and the node that owned the bucket may have answered it.
+    MaybeAnswered,
+    /// The sticky table is full.
+    StickyFull,
+}

@@ -1,0 +1,51 @@
+//! What the engine wants of the kernel.
+
+use core::net::IpAddr;
+
+use nlb_protocol::Buckets;
+
+/// Rises with every plan of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(pub u64);
+
+/// The state that the kernel shall be in. The latest plan wins; a plan that was overtaken before
+/// it was applied hands its `forget` and `flush` on to the next ([`KernelPlan::follow`]).
+///
+/// The engine waits for [`Engine::handle_applied`](crate::Engine::handle_applied) where its
+/// promises need it: rights are flushed before `fenced` is said, and a view is named in
+/// heartbeats only when the filter lets its buckets through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelPlan {
+    /// Which plan this is.
+    pub generation: Generation,
+    /// The buckets whose new clients go to the queue: those that are mine and those that may
+    /// become mine soon. Everything else is dropped in the kernel.
+    pub filter: Buckets,
+    /// Whether every packet for the service goes to the queue and the kernel knows no clients of
+    /// its own: without offload, and while leaving.
+    pub divert: bool,
+    /// The hash seed of the cluster.
+    pub seed: u32,
+    /// Whether all clients are to be taken out of the sticky sets, before anything else.
+    pub flush: bool,
+    /// Clients to be taken out of the sticky sets.
+    pub forget: Vec<IpAddr>,
+    /// Clients to be put into the sticky sets: those that the stage keeps and the kernel lost.
+    pub remember: Vec<IpAddr>,
+}
+
+impl KernelPlan {
+    /// This plan, when `earlier` was never applied.
+    #[must_use]
+    pub fn follow(mut self, mut earlier: Self) -> Self {
+        if !self.flush {
+            self.flush = earlier.flush;
+            earlier.forget.append(&mut self.forget);
+            self.forget = earlier.forget;
+            earlier.remember.retain(|client| !self.forget.contains(client));
+            earlier.remember.append(&mut self.remember);
+            self.remember = earlier.remember;
+        }
+        self
+    }
+}

@@ -1,0 +1,11 @@
+//! The nlbd daemon: everything around the engine that touches the system.
+
+pub mod cluster;
+pub mod config;
+pub mod host;
+pub mod kernel;
+pub mod link;
+pub mod log;
+pub mod manage;
+pub mod queue;
+pub mod weight;
