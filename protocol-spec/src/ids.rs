@@ -4,7 +4,8 @@ use core::fmt;
 
 /// How many hash slots a cluster has (SPEC 3.1). A power of two, so that scaling a 32-bit hash is
 /// exact, and large enough that 64 nodes share to within one part in 64 of each other's quota.
-pub const BUCKETS: usize = 4096;
+pub const BUCKETS: usize = BUCKET_COUNT as usize;
+const BUCKET_COUNT: u16 = 4096;
 
 /// The most nodes one cluster can have (SPEC 3.1): as many peers as one heartbeat can name within
 /// 1500 bytes.
@@ -56,6 +57,14 @@ number!(
     ClusterId(u16), "{}"
 );
 
+impl Incarnation {
+    /// The low 32 bits, as heartbeats acknowledge them (SPEC 4.3).
+    #[must_use]
+    pub const fn low32(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+}
+
 impl Sequence {
     /// The low 16 bits, as heartbeats acknowledge them (SPEC 4.3).
     #[must_use]
@@ -100,10 +109,13 @@ impl fmt::Display for Weight {
 pub struct Bucket(u16);
 
 impl Bucket {
+    /// The slot with number zero.
+    pub(crate) const FIRST: Self = Self(0);
+
     /// `None` where there is no such slot.
     #[must_use]
     pub const fn new(index: u16) -> Option<Self> {
-        if (index as usize) < BUCKETS { Some(Self(index)) } else { None }
+        if index < BUCKET_COUNT { Some(Self(index)) } else { None }
     }
 
     /// The slot's number, below [`BUCKETS`].
@@ -114,7 +126,7 @@ impl Bucket {
 
     /// Every slot in rising order.
     pub fn all() -> impl DoubleEndedIterator<Item = Self> {
-        (0..BUCKETS as u16).map(Self)
+        (0..BUCKET_COUNT).map(Self)
     }
 }
 

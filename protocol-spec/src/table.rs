@@ -1,6 +1,27 @@
 //! The table: a pure integer function from the view to the owner of every bucket (SPEC 3.3).
+//!
+//! No history and no leader: whoever knows the view knows the table. Everything is integer
+//! arithmetic of 64 bits, so that every implementation computes the same.
 
-use crate::ids::{BUCKETS, Bucket, Digest, NodeId, Weight};
+use core::fmt;
+use std::collections::BinaryHeap;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::buckets::Buckets;
+use crate::ids::{BUCKETS, Bucket, Digest, MAX_NODES, NodeId, Weight};
+
+/// What a view's digest begins with.
+const DIGEST_LABEL: &[u8] = b"nlbd view 1";
+/// The share of weight 1, in units of which every weight's share is a whole number, rounded down:
+/// large enough that rounding is below a millionth of a bucket, small enough that
+/// no product or sum below leaves 64 bits.
+const UNIT: u64 = 1 << 48;
+/// The increment of SplitMix64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const _: () = assert!(UNIT.checked_mul(MAX_NODES as u64).is_some());
+const _: () = assert!(UNIT.checked_mul(BUCKETS as u64).is_some());
 
 /// The active nodes and their weights, sorted by node id, each id once, at most
 /// [`MAX_NODES`](crate::ids::MAX_NODES).
@@ -11,9 +32,17 @@ impl View {
     /// Sorts; of two entries with one id the later counts; keeps the lowest `MAX_NODES` ids.
     #[must_use]
     pub fn new(members: impl IntoIterator<Item = (NodeId, Weight)>) -> Self {
-        let mut view = Self(members.into_iter().collect());
-        view.0.sort_by_key(|(id, _)| *id);
-        view
+        let mut sorted: Vec<_> = members.into_iter().collect();
+        sorted.sort_by_key(|(id, _)| *id); // stable: the later of two stays behind
+        sorted.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 = later.1;
+            }
+            same
+        });
+        sorted.truncate(MAX_NODES);
+        Self(sorted)
     }
 
     /// The members in rising order of their ids.
@@ -24,31 +53,172 @@ impl View {
 
     /// Names the view under a hash seed: equal digest, equal table, equal client hash (SPEC 3.4).
     #[must_use]
-    pub fn digest(&self, _seed: u32) -> Digest {
-        unimplemented!()
+    pub fn digest(&self, seed: u32) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update(DIGEST_LABEL);
+        hash.update(seed.to_be_bytes());
+        hash.update([u8::try_from(self.0.len()).unwrap_or(u8::MAX)]);
+        for (id, weight) in &self.0 {
+            hash.update(id.0.to_be_bytes());
+            hash.update(weight.get().to_be_bytes());
+        }
+        let whole: [u8; 32] = hash.finalize().into();
+        Digest(u64::from_be_bytes(core::array::from_fn(|i| whole[i])))
     }
 }
 
 /// Which node owns which bucket.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Table(Vec<(NodeId, u16)>, Box<[u8; BUCKETS]>);
+pub struct Table {
+    /// The members of the view with their quotas, in rising order of the ids.
+    members: Vec<(NodeId, u16)>,
+    /// Positions in `members`; meaningless without members.
+    owners: Box<[u8; BUCKETS]>,
+}
 
 impl Table {
     /// The table of a view. An empty view gives a table without owners.
     #[must_use]
-    pub fn build(_view: &View) -> Self {
-        unimplemented!()
+    pub fn build(view: &View) -> Self {
+        let quotas = quotas(view.members());
+        let members: Vec<_> =
+            view.members().iter().zip(&quotas).map(|((id, _), quota)| (*id, *quota)).collect();
+        let owners = assign(view.members(), &quotas);
+        Self { members, owners }
     }
 
     /// Who owns `bucket`; `None` only in the table of the empty view.
     #[must_use]
-    pub fn owner(&self, _bucket: Bucket) -> Option<NodeId> {
-        unimplemented!()
+    pub fn owner(&self, bucket: Bucket) -> Option<NodeId> {
+        let position = usize::from(self.owners[bucket.index()]);
+        self.members.get(position).map(|(id, _)| *id)
     }
 
     /// How many buckets `node` owns.
     #[must_use]
-    pub fn share(&self, _node: NodeId) -> usize {
-        unimplemented!()
+    pub fn share(&self, node: NodeId) -> usize {
+        self.position(node).map_or(0, |position| usize::from(self.members[position].1))
     }
+
+    /// The buckets that `node` owns.
+    #[must_use]
+    pub fn of(&self, node: NodeId) -> Buckets {
+        let Some(position) = self.position(node) else { return Buckets::EMPTY };
+        Bucket::all()
+            .filter(|bucket| usize::from(self.owners[bucket.index()]) == position)
+            .collect()
+    }
+
+    /// The owner of every bucket in rising order; nothing in the table of the empty view.
+    pub fn owners(&self) -> impl Iterator<Item = (Bucket, NodeId)> + '_ {
+        Bucket::all().filter_map(|bucket| self.owner(bucket).map(|owner| (bucket, owner)))
+    }
+
+    /// The nodes of the view, each with the number of buckets it owns, in rising order.
+    #[must_use]
+    pub fn shares(&self) -> &[(NodeId, u16)] {
+        &self.members
+    }
+
+    fn position(&self, node: NodeId) -> Option<usize> {
+        self.members.binary_search_by_key(&node, |(id, _)| *id).ok()
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::build(&View::default())
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.members.iter().map(|(id, share)| (id, share))).finish()
+    }
+}
+
+/// How many buckets each member owns: proportional to 1/weight by largest remainder (SPEC 3.3.1).
+fn quotas(members: &[(NodeId, Weight)]) -> Vec<u16> {
+    let shares: Vec<u64> =
+        members.iter().map(|(_, weight)| UNIT / u64::from(weight.get())).collect();
+    let total: u64 = shares.iter().sum();
+    let whole = |share: &u64| share * BUCKETS as u64 / total.max(1);
+    let rest = |share: &u64| share * BUCKETS as u64 % total.max(1);
+    let mut quotas: Vec<u64> = shares.iter().map(whole).collect();
+    let left = (BUCKETS as u64).saturating_sub(quotas.iter().sum());
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    // Stable, and the members rise by id: of equal remainders the lower id comes first.
+    order.sort_by_key(|position| core::cmp::Reverse(rest(&shares[*position])));
+    for position in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
+        quotas[position] += 1;
+    }
+    quotas.into_iter().map(|quota| u16::try_from(quota).unwrap_or(u16::MAX)).collect()
+}
+
+/// How dear a bucket is to a node: lower is better, for both (SPEC 3.3.2).
+///
+/// An exponentially distributed number times the weight: by itself that is weighted rendezvous,
+/// so the quotas have little left to correct.
+const fn cost(base: u64, weight: Weight, bucket: u64) -> u64 {
+    let drawn = mix(base.wrapping_add(GOLDEN.wrapping_mul(bucket + 1))) | 1;
+    // -log2 of the draw in units of 2^-32, with a straight line between powers of two.
+    let zeros = drawn.leading_zeros();
+    let fraction = (drawn << zeros << 1) >> 32;
+    let exponential = ((zeros as u64 + 1) << 32) - fraction;
+    exponential * weight.get() as u64
+}
+
+/// The finaliser of SplitMix64.
+const fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Deferred acceptance (SPEC 3.3.3): every bucket asks the nodes from its best on; a node keeps the
+/// best that asked, up to its quota, and sends the rest on.
+fn assign(members: &[(NodeId, Weight)], quotas: &[u16]) -> Box<[u8; BUCKETS]> {
+    let mut owners = Box::new([0; BUCKETS]);
+    let count = members.len();
+    if count == 0 {
+        return owners;
+    }
+    let mut costs = Vec::with_capacity(BUCKETS * count);
+    let bases: Vec<u64> = members.iter().map(|(id, _)| mix(id.0.wrapping_add(GOLDEN))).collect();
+    for bucket in 0..BUCKETS as u64 {
+        costs.extend(
+            bases.iter().zip(members).map(|(base, (_, weight))| cost(*base, *weight, bucket)),
+        );
+    }
+    // The cost and position of the node that a bucket asked last.
+    let mut asked: Vec<Option<(u64, usize)>> = vec![None; BUCKETS];
+    let mut kept: Vec<BinaryHeap<(u64, usize)>> =
+        quotas.iter().map(|quota| BinaryHeap::with_capacity(usize::from(*quota) + 1)).collect();
+    for first in 0..BUCKETS {
+        let mut homeless = Some(first);
+        while let Some(bucket) = homeless {
+            let row = &costs[bucket * count..(bucket + 1) * count];
+            let next = row
+                .iter()
+                .enumerate()
+                .map(|(position, cost)| (*cost, position))
+                .filter(|next| asked[bucket].is_none_or(|last| *next > last))
+                .min();
+            // The quotas add up to the buckets, so nobody is refused everywhere.
+            let Some((cost, position)) = next else { break };
+            asked[bucket] = next;
+            kept[position].push((cost, bucket));
+            homeless = if kept[position].len() > usize::from(quotas[position]) {
+                kept[position].pop().map(|(_, worst)| worst)
+            } else {
+                None
+            };
+        }
+    }
+    for (position, buckets) in kept.into_iter().enumerate() {
+        for (_, bucket) in buckets {
+            owners[bucket] = u8::try_from(position).unwrap_or(u8::MAX);
+        }
+    }
+    owners
 }

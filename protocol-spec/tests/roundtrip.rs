@@ -1,0 +1,109 @@
+//! Every message survives the way over the wire, whatever the buffer held before.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use nlb_protocol::auth::KeyRing;
+use nlb_protocol::frame::{
+    DecodeError, Frame, Header, Heartbeat, Information, MAX_FRAME, Message, PeerAck, PinDelta,
+    PinEntry, PinRequest, PinSnapshot, State,
+};
+use nlb_protocol::ids::MAX_PEERS;
+use nlb_protocol::{
+    Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
+};
+
+const CLUSTER: ClusterId = ClusterId(1);
+
+fn keys() -> KeyRing {
+    KeyRing::new(&[[7; 32], [8; 32]]).unwrap()
+}
+
+fn header() -> Header {
+    Header {
+        cluster: CLUSTER,
+        node: NodeId(100),
+        incarnation: Incarnation(0x1111_2222_3333_4444),
+        sequence: Sequence(9),
+    }
+}
+
+fn heartbeat(peers: usize) -> Heartbeat {
+    Heartbeat {
+        state: State::Active,
+        weight: Weight::DEFAULT,
+        hold: Duration::from_millis(65_535),
+        epoch: Epoch(3),
+        digest: Digest(4),
+        pin_version: PinVersion(5),
+        seed: 0xfeed_beef,
+        accepts: Bucket::all().step_by(3).collect(),
+        peers: (0..peers as u64)
+            .map(|i| PeerAck {
+                node: NodeId(200 + i),
+                incarnation_low: 0xffff_0000 + i as u32,
+                sequence_low: i as u16,
+            })
+            .collect(),
+    }
+}
+
+fn messages() -> Vec<Message> {
+    let clients: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    vec![
+        Message::Heartbeat(heartbeat(0)),
+        Message::Heartbeat(heartbeat(MAX_PEERS)),
+        Message::Information(Information { name: "n1.example".into(), software: "0.1.0".into() }),
+        Message::Information(Information { name: String::new(), software: String::new() }),
+        Message::PinDelta(PinDelta {
+            first: PinVersion(1),
+            entries: vec![
+                PinEntry::Pin(clients[0]),
+                PinEntry::Pin(clients[1]),
+                PinEntry::Unpin(clients[0]),
+                PinEntry::Unpin(clients[1]),
+                PinEntry::Answered(0x0123_4567_89ab_cdef),
+            ],
+        }),
+        Message::PinSnapshot(PinSnapshot { version: PinVersion(9), part: 1, parts: 2, clients }),
+        Message::PinSnapshot(PinSnapshot {
+            version: PinVersion(0),
+            part: 0,
+            parts: 1,
+            clients: vec![],
+        }),
+        Message::PinRequest(PinRequest {
+            owner: NodeId(1),
+            owner_incarnation: Incarnation(2),
+            after: PinVersion(0),
+        }),
+    ]
+}
+
+// SPEC 4.1 to 4.7
+#[test]
+fn what_was_encoded_is_decoded() {
+    for message in messages() {
+        let frame = Frame { header: header(), message };
+        let mut out = [0xaa; MAX_FRAME];
+        let mut other = [0x55; MAX_FRAME];
+        let len = frame.encode(&keys(), &mut out);
+        assert_eq!(len, frame.encode(&keys(), &mut other));
+        assert_eq!(out[..len], other[..len], "every byte of a frame is written");
+        assert!(out[len..].iter().all(|byte| *byte == 0xaa), "and none behind it");
+        assert_eq!(Frame::decode(&out[..len], CLUSTER, &keys()), Ok(frame.clone()));
+        assert_eq!(Frame::decode(&out, CLUSTER, &keys()), Ok(frame), "padding is cut off");
+    }
+}
+
+// SPEC 5.1, 5.5
+#[test]
+fn an_older_key_verifies_and_opens_the_seed() {
+    let frame = Frame { header: header(), message: Message::Heartbeat(heartbeat(2)) };
+    let old = KeyRing::new(&[[8; 32]]).unwrap();
+    let mut out = [0; MAX_FRAME];
+    let len = frame.encode(&old, &mut out);
+    assert_eq!(Frame::decode(&out[..len], CLUSTER, &keys()), Ok(frame));
+    let stranger = KeyRing::new(&[[9; 32]]).unwrap();
+    assert_eq!(Frame::decode(&out[..len], CLUSTER, &stranger), Err(DecodeError::BadTag));
+}
