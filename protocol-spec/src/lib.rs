@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod auth;
 pub mod buckets;
+pub mod fingerprint;
 pub mod frame;
 pub mod hash;
 pub mod ids;
@@ -13,6 +14,7 @@ pub mod table;
 
 pub use addr::{ClusterMac, MacAddr, MacMode};
 pub use buckets::Buckets;
+pub use fingerprint::Fingerprinter;
 pub use ids::{
     Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
 };

@@ -1,6 +1,6 @@
-//! The clock of the daemon, and how kernel time stamps are brought onto it.
+//! How kernel time stamps are brought onto the clock of the daemon.
 //!
-//! Every [`Time`] is `CLOCK_BOOTTIME`. The kernel stamps packets with the real-time clock, which
+//! The kernel stamps packets with the real-time clock, which
 //! may be set at any moment, so a stamp is only used for the AGE that it gives a packet at the
 //! moment it is read.
 
@@ -9,11 +9,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use nlb_engine::Time;
 
-/// What the clock shows now.
-#[must_use]
-pub fn now() -> Time {
-    Time::from_nanos(nanos(read(ClockId::CLOCK_BOOTTIME)))
-}
+use crate::cluster::clock::now;
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +23,8 @@ impl Clocks {
     /// as the few nanoseconds between the two readings.
     #[must_use]
     pub fn sample() -> Self {
-        let real = read(ClockId::CLOCK_REALTIME);
+        // A clock that cannot be read gives every packet the age zero.
+        let real = clock_gettime(ClockId::CLOCK_REALTIME).map(Duration::from).unwrap_or_default();
         Self { now: now(), real }
     }
 
@@ -46,11 +43,6 @@ impl Clocks {
         let age = nanos(self.real.saturating_sub(stamp));
         Time::from_nanos(self.now.as_nanos().saturating_sub(age))
     }
-}
-
-fn read(clock: ClockId) -> Duration {
-    // Neither clock can fail on Linux; the zero would be seen as "long ago" by every caller.
-    clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }
 
 fn nanos(duration: Duration) -> u64 {

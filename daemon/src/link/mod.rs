@@ -12,7 +12,7 @@ mod neighbour;
 mod socket;
 pub(crate) mod sys;
 
-pub use clock::{Clocks, now};
+pub use clock::Clocks;
 pub use heartbeat::{HeartbeatSocket, RECEIVE_BUFFER};
 pub use join::Memberships;
 pub use neighbour::{NeighbourEvent, NeighbourKind, NeighbourSocket, Request, Unanswered};

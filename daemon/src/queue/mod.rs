@@ -107,9 +107,9 @@ impl Batch {
     /// The packets in the order of their arrival in the queue, each with its bytes from the IP
     /// header on.
     pub fn iter(&self) -> impl Iterator<Item = (&QueuedPacket, &[u8])> {
-        self.packets.iter().map(|packet| {
-            (packet, self.bytes.get(packet.bytes.clone()).unwrap_or_default())
-        })
+        self.packets
+            .iter()
+            .map(|packet| (packet, self.bytes.get(packet.bytes.clone()).unwrap_or_default()))
     }
 
     fn clear(&mut self) {
@@ -303,20 +303,13 @@ impl Queue {
         Ok(stats)
     }
 
-    fn receive(
-        &mut self,
-        count: usize,
-        each: impl FnMut(Message<'_>, &Clocks),
-    ) -> io::Result<()> {
+    fn receive(&mut self, count: usize, each: impl FnMut(Message<'_>, &Clocks)) -> io::Result<()> {
         let Self { fd, slots, slot, .. } = self;
         let slots = slots.chunks_exact_mut(*slot).take(count);
         fd.try_io(Interest::READABLE, |socket| receive_many(socket, slots, each))
     }
 
-    fn receive_now(
-        &mut self,
-        each: impl FnMut(Message<'_>, &Clocks),
-    ) -> io::Result<()> {
+    fn receive_now(&mut self, each: impl FnMut(Message<'_>, &Clocks)) -> io::Result<()> {
         receive_many(self.fd.get_ref(), self.slots.chunks_exact_mut(self.slot), each)
     }
 }

@@ -68,8 +68,7 @@ impl Setting {
         match self {
             Self::Bind => attribute(&mut out, CFG_COMMAND, &[COMMAND_BIND, 0, 0, 0]),
             Self::Flags => {
-                let mask =
-                    FLAG_FAIL_OPEN | FLAG_CONNTRACK | FLAG_GSO | FLAG_UID_GID | FLAG_SECCTX;
+                let mask = FLAG_FAIL_OPEN | FLAG_CONNTRACK | FLAG_GSO | FLAG_UID_GID | FLAG_SECCTX;
                 attribute(&mut out, CFG_FLAGS, &FLAG_GSO.to_be_bytes());
                 attribute(&mut out, CFG_MASK, &mask.to_be_bytes());
             }

@@ -19,10 +19,3 @@ fn a_stamp_in_the_future_is_now() {
 fn a_stamp_older_than_the_machine_is_the_start() {
     assert_eq!(clocks().arrival(Duration::ZERO), Time::ZERO);
 }
-
-#[test]
-fn the_clock_rises() {
-    let first = now();
-    assert!(first > Time::ZERO);
-    assert!(now() >= first);
-}
