@@ -1,0 +1,122 @@
+//! The laboratory itself, without a daemon: it must see what the other tests rely on it to see.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nlb_protocol::{ClusterId, ClusterMac, MacMode};
+use nlb_tests::inject::{Injector, ethernet};
+use nlb_tests::lab::{Lab, LabOptions, SERVICE4, SERVICE6, server_mac, source4, source6};
+use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
+use nlb_tests::netns::Namespace;
+use nlb_tests::probe::{Prober, ask, ping};
+use nlb_tests::service::Services;
+use nlb_tests::wait::{wait_for, wait_until};
+use nlb_tests::wire::rules::Subject;
+use nlb_tests::wire::{Question, Watcher};
+
+/// A segment where server 1 alone has the service address, as any host has an address.
+fn plain() -> Result<(Services, Watcher, Lab)> {
+    let lab = Lab::new(&LabOptions { servers: 2, ..LabOptions::default() })?;
+    let addresses = vec![SERVICE4.into(), SERVICE6.into()];
+    let mac = ClusterMac::derive(MacMode::Unicast, ClusterId(7)).mac;
+    let watcher = Watcher::start(&lab.switch, Subject { mac, addresses }, &["client"])?;
+    lab.servers[0]
+        .ip(&format!("addr add {SERVICE4}/32 dev lo\naddr add {SERVICE6}/128 dev lo nodad\n"))?;
+    let real = server_mac(1);
+    lab.client.ip(&format!(
+        "neigh add {SERVICE4} lladdr {real} dev eth0 nud permanent\n\
+         neigh add {SERVICE6} lladdr {real} dev eth0 nud permanent"
+    ))?;
+    let services = Services::start(&lab.servers[0], "n1")?;
+    Ok((services, watcher, lab))
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn the_watcher_counts_every_question_and_its_answer() -> Result<()> {
+    let (_services, watcher, lab) = plain()?;
+    lab.servers[0].set_sysctl("net/ipv4/conf/eth0/arp_announce", "2")?;
+    let sources = Sources::Pool { first: 0, count: 600 };
+    let spec = LoadSpec { rate: 400, count: Some(800), sources, ..LoadSpec::default() };
+    let attempts = Load::run(&lab.client, &spec)?;
+    let sum = Summary::of(&attempts);
+    ensure!(sum.failed == 0 && sum.retransmitted == 0, "{sum}");
+    ensure!(sum.servers.get("n1") == Some(&800), "{sum}");
+    let sources: Vec<IpAddr> = (0..50).flat_map(|i| [source4(i), source6(i)]).collect();
+    ping(&lab.client, &sources, 77, 1)?;
+    let prober = Prober::start(&lab.client, 500, 5000)?;
+    wait_until("200 probes", Duration::from_secs(5), || prober.sent() >= 200)?;
+    prober.finish()?;
+    ensure!(ask(&lab.client, source4(3), 10)? == "n1 10");
+    wait_for("the answers", Duration::from_secs(3), || {
+        let ledger = watcher.ledger();
+        let odd = ledger.select(|_, e| (e.asked.len(), e.answers.len()) != (1, 1));
+        if ledger.exchanges.len() >= 1101 && odd.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{} of {}: {:?}", odd.len(), ledger.exchanges.len(), odd.first()))
+    })?;
+    let ledger = watcher.ledger();
+    let pings = ledger.select(|question, _| matches!(question, Question::Ping(..))).len();
+    let syns = ledger.select(|question, _| matches!(question, Question::Syn(..))).len();
+    ensure!((syns, pings) == (800, 100), "{syns} {pings}");
+    ensure!(ledger.violated == 0, "{:?}", ledger.violations);
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn the_watcher_sees_two_nodes_answer() -> Result<()> {
+    let (_services, watcher, lab) = plain()?;
+    // A multicast MAC reaches both servers, and a ping is answered whatever MAC it came to.
+    lab.servers[1].ip(&format!("addr add {SERVICE4}/32 dev lo"))?;
+    for server in &lab.servers {
+        server.ip("link set eth0 promisc on")?;
+    }
+    lab.client.ip(&format!("neigh replace {SERVICE4} lladdr 03:00:00:00:00:07 dev eth0"))?;
+    ping(&lab.client, &[source4(1)], 78, 1)?;
+    wait_until("two answers", Duration::from_secs(3), || watcher.ledger().doubled().len() == 1)?;
+    ensure!(watcher.check().is_err(), "the watcher lets a doubled answer pass");
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn the_watcher_sees_what_no_frame_may_do() -> Result<()> {
+    let (_services, watcher, lab) = plain()?;
+    ensure!(watcher.check().is_ok());
+    // The kernel's own answer to an ARP request names its own MAC: what the daemon must prevent.
+    let kernel = "arping -c 1 -w 1 -I eth0 192.0.2.50";
+    lab.client.sh(kernel)?;
+    wait_until("an ARP answer", Duration::from_secs(3), || watcher.ledger().violated == 1)?;
+    // The same by neighbour discovery: the solicited host has the address.
+    lab.servers[0].ip(&format!("addr add {SERVICE6}/128 dev eth0 nodad"))?;
+    lab.client.ip(&format!("neigh del {SERVICE6} dev eth0"))?;
+    let _ = ask(&lab.client, source6(1), 10);
+    wait_until("an advertisement", Duration::from_secs(3), || watcher.ledger().violated >= 2)?;
+    // The cluster MAC as a source.
+    let before = watcher.ledger().violated;
+    let mac = ClusterMac::derive(MacMode::Unicast, ClusterId(7)).mac;
+    let frame = ethernet(server_mac(2), mac, 0x88b5, &[0; 46]);
+    Injector::new(&lab.servers[0], "eth0")?.send(&frame)?;
+    wait_until("a frame", Duration::from_secs(3), || watcher.ledger().violated > before)?;
+    ensure!(lab.learned()?.contains(&mac.to_string()), "the bridge learns no MAC");
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_namespace_ends_with_its_processes() -> Result<()> {
+    let namespace = Namespace::new("short")?;
+    let mut child = {
+        let mut command = std::process::Command::new("sleep");
+        command.arg("1000");
+        namespace.spawn(command)?
+    };
+    ensure!(namespace.processes()? == [child.id()]);
+    drop(namespace);
+    let status = child.wait()?;
+    ensure!(!status.success(), "the process lived on");
+    Ok(())
+}
