@@ -3,6 +3,9 @@
 //! No history and no leader: whoever knows the view knows the table. Everything is integer
 //! arithmetic of 64 bits, so that every implementation computes the same.
 
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 use std::collections::BinaryHeap;
 
@@ -19,9 +22,13 @@ const DIGEST_LABEL: &[u8] = b"nlbd view 1";
 const UNIT: u64 = 1 << 48;
 /// The increment of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Rounds of the permutation that ranks the buckets for a node: the fewest that show no pattern.
+const ROUNDS: usize = 4;
+/// The number of buckets where the arithmetic is of 64 bits.
+const SLOTS: u64 = BUCKETS as u64;
 
 const _: () = assert!(UNIT.checked_mul(MAX_NODES as u64).is_some());
-const _: () = assert!(UNIT.checked_mul(BUCKETS as u64).is_some());
+const _: () = assert!(UNIT.checked_mul(SLOTS).is_some());
 
 /// The active nodes and their weights, sorted by node id, each id once, at most
 /// [`MAX_NODES`](crate::ids::MAX_NODES).
@@ -142,10 +149,10 @@ fn quotas(members: &[(NodeId, Weight)]) -> Vec<u16> {
     let shares: Vec<u64> =
         members.iter().map(|(_, weight)| UNIT / u64::from(weight.get())).collect();
     let total: u64 = shares.iter().sum();
-    let whole = |share: &u64| share * BUCKETS as u64 / total.max(1);
-    let rest = |share: &u64| share * BUCKETS as u64 % total.max(1);
+    let whole = |share: &u64| share * SLOTS / total.max(1);
+    let rest = |share: &u64| share * SLOTS % total.max(1);
     let mut quotas: Vec<u64> = shares.iter().map(whole).collect();
-    let left = (BUCKETS as u64).saturating_sub(quotas.iter().sum());
+    let left = (SLOTS).saturating_sub(quotas.iter().sum());
     let mut order: Vec<usize> = (0..members.len()).collect();
     // Stable, and the members rise by id: of equal remainders the lower id comes first.
     order.sort_by_key(|position| core::cmp::Reverse(rest(&shares[*position])));
@@ -155,17 +162,54 @@ fn quotas(members: &[(NodeId, Weight)]) -> Vec<u16> {
     quotas.into_iter().map(|quota| u16::try_from(quota).unwrap_or(u16::MAX)).collect()
 }
 
-/// How dear a bucket is to a node: lower is better, for both (SPEC 3.3.2).
-///
-/// An exponentially distributed number times the weight: by itself that is weighted rendezvous,
-/// so the quotas have little left to correct.
-const fn cost(base: u64, weight: Weight, bucket: u64) -> u64 {
-    let drawn = mix(base.wrapping_add(GOLDEN.wrapping_mul(bucket + 1))) | 1;
-    // -log2 of the draw in units of 2^-32, with a straight line between powers of two.
-    let zeros = drawn.leading_zeros();
-    let fraction = (drawn << zeros << 1) >> 32;
-    let exponential = ((zeros as u64 + 1) << 32) - fraction;
-    exponential * weight.get() as u64
+/// What the draws of one node are made of (SPEC 3.3.2).
+struct Draws {
+    seed: u64,
+    rounds: [u64; ROUNDS],
+    weight: u64,
+}
+
+impl Draws {
+    fn new((id, weight): (NodeId, Weight)) -> Self {
+        let seed = mix(id.0.wrapping_add(GOLDEN));
+        let rounds = core::array::from_fn(|round| stream(seed, round as u64));
+        Self { seed, rounds, weight: weight.get().into() }
+    }
+
+    /// How dear a bucket is to the node and the node to the bucket: lower is better, for both.
+    ///
+    /// An exponentially distributed number times the weight. By itself that is weighted
+    /// rendezvous, so the quotas have little left to correct.
+    fn cost(&self, bucket: u64) -> u64 {
+        let rank = self.rank(bucket);
+        // Below the rank, bits that keep two nodes from a tie.
+        let draw = (rank << 52) | (stream(self.seed, ROUNDS as u64 + bucket) >> 12) | 1;
+        exponential(draw) * self.weight
+    }
+
+    /// The place of the bucket among all for this node. A permutation, because that spreads more
+    /// evenly than independent draws.
+    fn rank(&self, bucket: u64) -> u64 {
+        self.rounds.iter().fold(bucket, |x, key| {
+            let x = (x * ((key % SLOTS) | 1) + (key >> 32)) % SLOTS;
+            x ^ (x >> 6)
+        })
+    }
+}
+
+/// `-log2(draw / 2^64)` in units of 2^-32, to within a hundredth of a unit of the logarithm.
+const fn exponential(draw: u64) -> u64 {
+    let zeros = draw.leading_zeros();
+    let fraction = (draw << zeros << 1) >> 32;
+    // A parabola between two powers of two: a straight line would favour the light nodes.
+    let parabola = (fraction * ((1 << 32) - fraction)) >> 32;
+    let bent = fraction + ((parabola * 88) >> 8);
+    ((zeros as u64 + 1) << 32) - bent
+}
+
+/// Number `index` of the SplitMix64 stream that begins at `seed`.
+const fn stream(seed: u64, index: u64) -> u64 {
+    mix(seed.wrapping_add(GOLDEN.wrapping_mul(index + 1)))
 }
 
 /// The finaliser of SplitMix64.
@@ -183,12 +227,10 @@ fn assign(members: &[(NodeId, Weight)], quotas: &[u16]) -> Box<[u8; BUCKETS]> {
     if count == 0 {
         return owners;
     }
+    let draws: Vec<Draws> = members.iter().copied().map(Draws::new).collect();
     let mut costs = Vec::with_capacity(BUCKETS * count);
-    let bases: Vec<u64> = members.iter().map(|(id, _)| mix(id.0.wrapping_add(GOLDEN))).collect();
-    for bucket in 0..BUCKETS as u64 {
-        costs.extend(
-            bases.iter().zip(members).map(|(base, (_, weight))| cost(*base, *weight, bucket)),
-        );
+    for bucket in 0..SLOTS {
+        costs.extend(draws.iter().map(|draws| draws.cost(bucket)));
     }
     // The cost and position of the node that a bucket asked last.
     let mut asked: Vec<Option<(u64, usize)>> = vec![None; BUCKETS];
