@@ -9,6 +9,8 @@
 
 mod address;
 mod check;
+mod drop_in;
+mod edit;
 mod error;
 mod keys;
 mod model;
@@ -19,6 +21,7 @@ mod tree;
 mod values;
 
 pub use check::{cluster_id_of, node_id_of};
+pub use edit::{AddInterface, DEFAULT_CLUSTER, Edit, EditError, add_interface, remove_interface};
 pub use error::{ConfigError, ConfigErrors, KeyError, MAX_ERRORS, Place, Reason};
 pub use keys::Keys;
 pub use model::{

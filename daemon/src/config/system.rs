@@ -15,6 +15,14 @@ pub struct FileRead {
     pub owner: u32,
 }
 
+// The contents may be a key.
+impl core::fmt::Debug for FileRead {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (bytes, mode, owner) = (self.bytes.len(), self.mode, self.owner);
+        write!(f, "FileRead({bytes} bytes, mode {mode:04o}, owner {owner})")
+    }
+}
+
 /// The host.
 pub trait System {
     /// Reads a file, at most `limit + 1` bytes of it.

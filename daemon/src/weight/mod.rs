@@ -16,3 +16,16 @@ pub enum WeightSource {
     /// This weight, until somebody sets another.
     Manual(Weight),
 }
+
+impl WeightSource {
+    /// Its name in the status and in `nlbctl weight_mode`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LoadAverage => "loadavg",
+            Self::LoadAverage5 => "loadavg5",
+            Self::LoadAverage15 => "loadavg15",
+            Self::Manual(_) => "manual",
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Events: numbered, put into words once, handed to whoever follows. Nobody holds the daemon up:
+//! a follower that lags loses the oldest events and sees the gap in the numbers.
+
+use core::fmt;
+use std::sync::Arc;
+
+use nlb_engine::{FenceCause, Notice};
+use nlb_protocol::NodeId;
+use nlb_protocol::frame::State;
+use tokio::sync::broadcast;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Rises by one with every event of the daemon, from 1.
+    pub sequence: u64,
+    /// Milliseconds since 1970 UTC.
+    pub time_ms: u64,
+    /// The cluster.
+    pub cluster: Arc<str>,
+    /// A short name of the kind.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+    /// As the engine said it; `None` for what the driver says.
+    pub notice: Option<Notice>,
+}
+
+/// Where events go. There is one in a daemon.
+#[derive(Debug)]
+pub struct EventSink {
+    events: broadcast::Sender<Event>,
+    sequence: u64,
+}
+
+impl EventSink {
+    pub(super) fn new(events: broadcast::Sender<Event>) -> Self {
+        Self { events, sequence: 0 }
+    }
+
+    /// Publishes a notice of the engine and returns its words, for the log. `name` gives the name
+    /// of a node, empty if it is not known; `time_ms` is the wall clock.
+    pub fn notice(
+        &mut self,
+        cluster: &str,
+        notice: Notice,
+        time_ms: u64,
+        name: impl Fn(NodeId) -> String,
+    ) -> String {
+        let (kind, text) = describe(&notice, name);
+        self.publish(cluster, kind, text.clone(), Some(notice), time_ms);
+        text
+    }
+
+    /// Publishes something that the driver has to say.
+    pub fn say(&mut self, cluster: &str, kind: &'static str, text: String, time_ms: u64) {
+        self.publish(cluster, kind, text, None, time_ms);
+    }
+
+    fn publish(
+        &mut self,
+        cluster: &str,
+        kind: &'static str,
+        text: String,
+        notice: Option<Notice>,
+        time_ms: u64,
+    ) {
+        self.sequence += 1;
+        let cluster = Arc::from(cluster);
+        let event = Event { sequence: self.sequence, time_ms, cluster, kind, text, notice };
+        // It fails when nobody follows.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The name of a state, as everybody sees it.
+pub(super) fn state_name(state: State) -> &'static str {
+    match state {
+        State::Joining => "joining",
+        State::Active => "active",
+        State::Draining => "draining",
+        State::Fenced => "fenced",
+        State::Leaving => "leaving",
+        State::Restarting => "restarting",
+    }
+}
+
+/// A node in words: its name, or its id while the name is not known.
+struct Who(NodeId, String);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.1.is_empty() { write!(f, "node {}", self.0) } else { f.write_str(&self.1) }
+    }
+}
+
+/// The kind of a notice, and its words.
+pub fn describe(notice: &Notice, name: impl Fn(NodeId) -> String) -> (&'static str, String) {
+    let who = |node: &NodeId| Who(*node, name(*node));
+    match notice {
+        Notice::State { from, to, cause } => {
+            let (from, to) = (state_name(*from), state_name(*to));
+            let cause = cause.as_ref().map(|cause| format!(": {}", why(cause, &who)));
+            ("state", format!("this node is {to}, was {from}{}", cause.unwrap_or_default()))
+        }
+        Notice::PeerAppeared { node, incarnation } => {
+            ("peer-appeared", format!("{} is there (incarnation {incarnation})", who(node)))
+        }
+        Notice::PeerState { node, from, to } => {
+            let (from, to) = (state_name(*from), state_name(*to));
+            ("peer-state", format!("{} is {to}, was {from}", who(node)))
+        }
+        Notice::PeerGone { node, state: State::Leaving } => {
+            ("peer-gone", format!("{} has left", who(node)))
+        }
+        Notice::PeerGone { node, state } => {
+            let state = state_name(*state);
+            ("peer-gone", format!("{} is silent and counts as dead; it was {state}", who(node)))
+        }
+        Notice::PeerWeight { node, weight } => {
+            ("peer-weight", format!("{} has weight {weight}", who(node)))
+        }
+        Notice::View { epoch, digest, members } => {
+            ("view", format!("{members} nodes share under epoch {epoch}, digest {digest}"))
+        }
+        Notice::Converged { epoch, buckets, took } => {
+            let took = took.as_millis();
+            let text = format!(
+                "all nodes agree on epoch {epoch} after {took} ms; {buckets} buckets are here"
+            );
+            ("converged", text)
+        }
+        Notice::Overlap { node, buckets } => {
+            ("overlap", format!("{} and this node both accepted {buckets} buckets", who(node)))
+        }
+        Notice::OwnNodeId => {
+            ("own-node-id", "another machine has this node's id: give it another".to_owned())
+        }
+        Notice::Left => ("left", "this node has left the cluster".to_owned()),
+    }
+}
+
+fn why(cause: &FenceCause, who: &impl Fn(&NodeId) -> Who) -> String {
+    match cause {
+        FenceCause::Unheard(node) => format!("{} does not hear this node", who(node)),
+        FenceCause::StaleAcknowledgement(node) => {
+            format!("{} has heard nothing of this node for too long", who(node))
+        }
+        FenceCause::PartialConnectivity { node, via } => {
+            format!("{} hears {}, and this node does not", who(via), who(node))
+        }
+        FenceCause::Silent => "this node sent nothing for too long".to_owned(),
+        FenceCause::Deaf => {
+            "all others fell silent at once, and nothing shows that this node can hear".to_owned()
+        }
+        FenceCause::ForeignSeed(node) => {
+            format!("{} runs the cluster under another hash seed", who(node))
+        }
+        FenceCause::Kernel => "the kernel did not take the rules".to_owned(),
+        FenceCause::TooFew => "fewer nodes than `min_members`".to_owned(),
+    }
+}

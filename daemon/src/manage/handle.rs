@@ -1,0 +1,99 @@
+//! The two ends of management: a handle for every front end, an inbox for the task that answers.
+
+use core::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::event::{Event, EventSink};
+use super::request::{ManageError, Reply, Request};
+
+/// Requests that wait for the daemon: there are at most as many callers as connections.
+pub const MAX_REQUESTS: usize = 64;
+
+/// Events that a slow reader may lag behind before it loses some (and learns how many).
+pub const MAX_EVENTS: usize = 1024;
+
+/// How long a front end waits for an answer. Adding an interface asks the kernel many things.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// Who asks, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user, in the daemon's user namespace.
+    pub user: u32,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes. Whoever asked may be gone.
+    pub reply: oneshot::Sender<Result<Reply, ManageError>>,
+}
+
+/// The front ends' end.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Call>,
+    events: broadcast::Sender<Event>,
+    owner: u32,
+}
+
+/// The daemon's end.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Permitted requests, to be answered in order.
+    pub calls: mpsc::Receiver<Call>,
+    /// Where events go.
+    pub events: EventSink,
+}
+
+/// Both ends. `owner` is the user that the daemon runs as, who may do what root may.
+#[must_use]
+pub fn channel(owner: u32) -> (Handle, Inbox) {
+    let (requests, calls) = mpsc::channel(MAX_REQUESTS);
+    let (events, _) = broadcast::channel(MAX_EVENTS);
+    let sink = EventSink::new(events.clone());
+    (Handle { requests, events, owner }, Inbox { calls, events: sink })
+}
+
+impl Handle {
+    /// Asks the daemon.
+    ///
+    /// # Errors
+    /// When the caller may not, when the daemon says no, or when it does not answer.
+    pub async fn ask(&self, caller: Caller, request: Request) -> Result<Reply, ManageError> {
+        self.permit(caller, &request)?;
+        let (reply, answer) = oneshot::channel();
+        let exchange = async {
+            self.requests.send(Call { request, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(ANSWER_TIME, exchange).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) | Err(_) => Err(ManageError::NoAnswer),
+        }
+    }
+
+    /// Whether this caller may change things.
+    #[must_use]
+    pub fn is_privileged(&self, caller: Caller) -> bool {
+        caller.user == 0 || caller.user == self.owner
+    }
+
+    fn permit(&self, caller: Caller, request: &Request) -> Result<(), ManageError> {
+        if request.is_public() || self.is_privileged(caller) {
+            return Ok(());
+        }
+        let (action, user) = (request.action(), caller.user);
+        tracing::warn!(user, action, "a request was refused: no permission");
+        Err(ManageError::NotPermitted { action, user, owner: self.owner })
+    }
+
+    /// Events from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}

@@ -1,0 +1,368 @@
+//! The varlink front end: translates between `nlb-varlink` and the [`Handle`]. It decides nothing.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use nlb_engine::manage::{BucketView, ClientView, Explanation, NodeView, Outcome};
+use nlb_protocol::{ClusterId, MacMode, NodeId, Weight};
+use nlb_varlink::{self as wire, Answer, Error, Method};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::event::{Event, state_name};
+use super::handle::{Caller, Handle};
+use super::request::{ManageError, Reply, Request};
+use super::view::{DaemonView, StatusView};
+use crate::config::AddInterface;
+use crate::weight::WeightSource;
+
+/// Clients that are listed unless more or fewer are asked for, and at most.
+const CLIENTS: usize = 100;
+const MAX_CLIENTS: i64 = 10_000;
+/// The longest drain: a week.
+const MAX_DRAIN_S: i64 = 604_800;
+
+/// What the varlink server serves from.
+#[derive(Debug, Clone)]
+pub struct VarlinkBackend(pub Handle);
+
+impl wire::Backend for VarlinkBackend {
+    async fn call(&self, caller: wire::Caller, method: Method) -> Result<Answer, Error> {
+        let request = request(method)?;
+        let reply = self.0.ask(Caller { user: caller.user }, request).await.map_err(error)?;
+        Ok(answer(reply))
+    }
+
+    fn monitor(&self) -> BoxStream<'static, wire::Event> {
+        let next = |mut events: tokio::sync::broadcast::Receiver<Event>| async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => return Some((wire_event(&event), events)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        };
+        unfold(self.0.events(), next).boxed()
+    }
+
+    fn is_privileged(&self, caller: wire::Caller) -> bool {
+        self.0.is_privileged(Caller { user: caller.user })
+    }
+}
+
+fn invalid(field: &str, found: impl ToString, allowed: &str) -> Error {
+    let (field, found) = (field.to_owned(), found.to_string());
+    Error::InvalidValue { field, found, allowed: allowed.to_owned() }
+}
+
+fn address(text: &str) -> Result<IpAddr, Error> {
+    let allowed = "an IPv4 or IPv6 address like 192.0.2.50 or 2001:db8::50";
+    text.parse().map_err(|_| invalid("address", text, allowed))
+}
+
+fn request(method: Method) -> Result<Request, Error> {
+    Ok(match method {
+        // A stream: the server asks for it elsewhere.
+        Method::Status | Method::Monitor => Request::Status,
+        Method::Buckets { cluster } => Request::Buckets { cluster },
+        Method::Clients { cluster, limit } => {
+            let limit = match limit {
+                None => CLIENTS,
+                Some(limit) => usize::try_from(limit)
+                    .ok()
+                    .filter(|_| (1..=MAX_CLIENTS).contains(&limit))
+                    .ok_or_else(|| invalid("limit", limit, &format!("1 to {MAX_CLIENTS}")))?,
+            };
+            Request::Clients { cluster, limit }
+        }
+        Method::Explain { cluster, address: text } => {
+            Request::Explain { cluster, client: address(&text)? }
+        }
+        Method::SetWeight { cluster, weight } => {
+            let weight = u16::try_from(weight)
+                .ok()
+                .and_then(Weight::new)
+                .ok_or_else(|| invalid("weight", weight, "1 to 65535"))?;
+            Request::SetWeight { cluster, weight }
+        }
+        Method::SetWeightMode { cluster, mode } => {
+            Request::SetWeightSource { cluster, source: weight_source(&mode)? }
+        }
+        Method::AddInterface { interface, cluster, addresses, mode, id } => {
+            let addresses = addresses.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
+            let mode = mode.as_deref().map(mac_mode).transpose()?;
+            let id = id.map(|id| match u16::try_from(id) {
+                Ok(id @ 1..) => Ok(ClusterId(id)),
+                _ => Err(invalid("id", id, "1 to 65535")),
+            });
+            let id = id.transpose()?;
+            Request::AddInterface(AddInterface { interface, cluster, addresses, mode, id })
+        }
+        Method::RemoveInterface { interface, cluster } => {
+            Request::RemoveInterface { interface, cluster }
+        }
+        Method::Leave { cluster } => Request::Leave { cluster },
+        Method::Drain { cluster, timeout_s } => {
+            let timeout = timeout_s.map(|timeout| match u64::try_from(timeout) {
+                Ok(seconds) if timeout <= MAX_DRAIN_S => Ok(Duration::from_secs(seconds)),
+                _ => Err(invalid("timeout_s", timeout, &format!("0 to {MAX_DRAIN_S}"))),
+            });
+            Request::Drain { cluster, timeout: timeout.transpose()? }
+        }
+        Method::Undrain { cluster } => Request::Undrain { cluster },
+        Method::Reload => Request::Reload,
+        Method::CheckConfig { file } => Request::CheckConfig { file: file.map(PathBuf::from) },
+    })
+}
+
+/// `None`: manual, with the weight that the node has.
+fn weight_source(mode: &str) -> Result<Option<WeightSource>, Error> {
+    match mode {
+        "manual" => Ok(None),
+        "loadavg" => Ok(Some(WeightSource::LoadAverage)),
+        "loadavg5" => Ok(Some(WeightSource::LoadAverage5)),
+        "loadavg15" => Ok(Some(WeightSource::LoadAverage15)),
+        _ => Err(invalid("mode", mode, "manual, loadavg, loadavg5 or loadavg15")),
+    }
+}
+
+fn mac_mode(text: &str) -> Result<MacMode, Error> {
+    match text.to_ascii_lowercase().as_str() {
+        "unicast" => Ok(MacMode::Unicast),
+        "multicast" => Ok(MacMode::Multicast),
+        "igmp" => Ok(MacMode::Igmp),
+        _ => Err(invalid("mode", text, "unicast, multicast or igmp")),
+    }
+}
+
+fn error(error: ManageError) -> Error {
+    match error {
+        ManageError::UnknownCluster { name, known } => {
+            Error::UnknownCluster { cluster: name, known }
+        }
+        ManageError::NotPermitted { action, owner, .. } => Error::NotPermitted {
+            action: action.to_owned(),
+            message: if owner == 0 {
+                "only root may".to_owned()
+            } else {
+                format!("only root and the daemon's own user ({owner}) may")
+            },
+        },
+        ManageError::InvalidValue { field, found, allowed } => {
+            Error::InvalidValue { field: field.to_owned(), found, allowed }
+        }
+        ManageError::Config(errors) => {
+            Error::InvalidConfig { errors: errors.to_string().lines().map(str::to_owned).collect() }
+        }
+        ManageError::Refused { reason } => Error::Refused { reason },
+        ManageError::NoAnswer => Error::Refused { reason: error.to_string() },
+    }
+}
+
+fn answer(reply: Reply) -> Answer {
+    match reply {
+        Reply::Status(daemon, clusters) => Answer::Status(wire::Status {
+            daemon: wire_daemon(&daemon),
+            clusters: clusters.iter().map(wire_cluster).collect(),
+        }),
+        Reply::Buckets(cluster, buckets, names) => {
+            Answer::Buckets(wire::Buckets { cluster, ranges: ranges(&buckets, &names) })
+        }
+        Reply::Clients(cluster, total, clients, names) => Answer::Clients(wire::Clients {
+            cluster,
+            total: total as u64,
+            clients: clients.iter().map(|client| wire_client(client, &names)).collect(),
+        }),
+        Reply::Explanation(cluster, explanation, names) => {
+            Answer::Explanation(wire_explanation(cluster, &explanation, &names))
+        }
+        Reply::Done(done) => Answer::Changed(wire::Changed {
+            changed: done.outcome == Outcome::Changed,
+            notes: done.notes,
+        }),
+        Reply::Interface(change) => Answer::InterfaceChange(wire::InterfaceChange {
+            changed: change.outcome == Outcome::Changed,
+            cluster: change.cluster,
+            file: text(&change.file),
+            key_file: change.key_file.as_deref().map(text),
+            key_created: change.key_created,
+            whole_cluster: change.whole_cluster,
+        }),
+        Reply::Checked(checked) => Answer::Checked(wire::Checked {
+            files: checked.files.iter().map(|file| text(file)).collect(),
+            clusters: checked.clusters,
+        }),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn wire_daemon(daemon: &DaemonView) -> wire::Daemon {
+    wire::Daemon {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_ms: milliseconds(daemon.uptime),
+        node_id: daemon.node.to_string(),
+        node_name: daemon.name.clone(),
+        config: text(&daemon.config),
+    }
+}
+
+fn named(map: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    map.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn wire_cluster(view: &StatusView) -> wire::Cluster {
+    let StatusView { facts, snapshot } = view;
+    wire::Cluster {
+        name: facts.name.clone(),
+        id: snapshot.cluster.0,
+        converged: snapshot.converged,
+        epoch: snapshot.epoch.0,
+        digest: snapshot.digest.to_string(),
+        state: state_name(snapshot.state).to_owned(),
+        cause: snapshot.cause.clone(),
+        local_node: snapshot.local_node.to_string(),
+        addresses: facts.addresses.iter().map(IpAddr::to_string).collect(),
+        interfaces: facts.interfaces.clone(),
+        mode: format!("{:?}", facts.mode),
+        mac: facts.mac.to_string(),
+        ethertype: facts.ethertype,
+        insecure: facts.insecure,
+        heartbeat_ms: milliseconds(facts.timing.heartbeat),
+        dead_after_ms: milliseconds(facts.timing.dead_after),
+        weight_mode: facts.weight.name().to_owned(),
+        kernel_path: facts.kernel_path.name().to_owned(),
+        uptime_ms: milliseconds(facts.uptime),
+        buckets_accepted: snapshot.buckets_accepted as u64,
+        clients: snapshot.clients as u64,
+        pins: snapshot.pins as u64,
+        held: snapshot.held as u64,
+        nodes: snapshot.nodes.iter().map(wire_node).collect(),
+        drops: named(view.drops()),
+        counters: named(view.counters()),
+    }
+}
+
+fn wire_node(node: &NodeView) -> wire::Node {
+    wire::Node {
+        id: node.id.to_string(),
+        name: node.name.clone(),
+        state: state_name(node.state).to_owned(),
+        weight: node.weight.get(),
+        buckets: node.buckets as u64,
+        local: node.local,
+        last_heard_ms: milliseconds(node.last_heard),
+        incarnation: node.incarnation.to_string(),
+        software: node.software.clone(),
+        pins: node.pins as u64,
+        hears_us: node.hears_us,
+    }
+}
+
+type Names = [(NodeId, String)];
+
+fn name(node: NodeId, names: &Names) -> wire::NodeName {
+    let found = names.iter().find(|(id, _)| *id == node);
+    let name = found.map(|(_, name)| name.clone()).unwrap_or_default();
+    wire::NodeName { id: node.to_string(), name }
+}
+
+/// Neighbouring buckets that agree become one range.
+fn ranges(buckets: &[BucketView], names: &Names) -> Vec<wire::BucketRange> {
+    let same = |a: &BucketView, b: &BucketView| {
+        a.owner == b.owner
+            && a.accepted_by == b.accepted_by
+            && a.bucket.index() + 1 == b.bucket.index()
+    };
+    let range = |run: &[BucketView]| {
+        let (first, last) = (run.first()?, run.last()?);
+        Some(wire::BucketRange {
+            first: number(first.bucket.index()),
+            last: number(last.bucket.index()),
+            owner: first.owner.map(|node| name(node, names)),
+            accepted_by: first.accepted_by.map(|node| name(node, names)),
+        })
+    };
+    buckets.chunk_by(same).filter_map(range).collect()
+}
+
+/// A bucket's index, which is below 4096.
+fn number(bucket: usize) -> u16 {
+    u16::try_from(bucket).unwrap_or(u16::MAX)
+}
+
+fn wire_client(client: &ClientView, names: &Names) -> wire::Client {
+    wire::Client {
+        address: client.client.to_string(),
+        bucket: number(client.bucket.index()),
+        node: name(client.node, names),
+        pinned: client.pinned,
+        seen_ms: client.seen.map(milliseconds),
+    }
+}
+
+fn wire_explanation(cluster: String, e: &Explanation, names: &Names) -> wire::Explanation {
+    let named = |node: Option<NodeId>| node.map(|node| name(node, names));
+    wire::Explanation {
+        cluster,
+        address: e.client.to_string(),
+        bucket: number(e.bucket.index()),
+        owner: named(e.owner),
+        accepted_by: named(e.accepted_by),
+        pinned_to: named(e.pinned_to),
+        sticky_here_ms: e.sticky_here.map(milliseconds),
+        node: named(e.node),
+        successor: named(e.successor),
+        because: because(e, names),
+    }
+}
+
+/// Why the client goes where it goes, in a sentence.
+fn because(e: &Explanation, names: &Names) -> String {
+    let who = |node: NodeId| {
+        let wire::NodeName { id, name } = name(node, names);
+        if name.is_empty() { format!("node {id}") } else { name }
+    };
+    let bucket = e.bucket;
+    if let Some(node) = e.pinned_to {
+        let node = who(node);
+        return format!("{node} keeps the client, although bucket {bucket} is another's now");
+    }
+    if let (Some(seen), Some(node)) = (e.sticky_here, e.node) {
+        let (node, seen) = (who(node), seen.as_secs());
+        return format!("{node} knows the client, which was last seen {seen} s ago");
+    }
+    match (e.owner, e.accepted_by) {
+        (None, _) => format!("no node is active, so nobody has bucket {bucket}"),
+        (Some(owner), None) => {
+            format!("bucket {bucket} is on its way to {}, which may hold the packet", who(owner))
+        }
+        (Some(owner), Some(node)) if owner == node => {
+            format!("the table gives bucket {bucket} to {}", who(owner))
+        }
+        (Some(owner), Some(node)) => {
+            let (owner, node) = (who(owner), who(node));
+            format!("{node} still accepts bucket {bucket}, which is to become {owner}'s")
+        }
+    }
+}
+
+fn wire_event(event: &Event) -> wire::Event {
+    wire::Event {
+        sequence: event.sequence,
+        time_ms: event.time_ms,
+        cluster: event.cluster.to_string(),
+        kind: event.kind.to_owned(),
+        text: event.text.clone(),
+    }
+}

@@ -1,0 +1,164 @@
+//! What the daemon knows beside the engine: together they are the status.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use nlb_engine::Timing;
+use nlb_engine::manage::{Counters, Snapshot};
+use nlb_protocol::{MacAddr, MacMode, NodeId};
+
+use crate::config::ClusterConfig;
+use crate::weight::WeightSource;
+
+/// The daemon itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonView {
+    /// How long it has run.
+    pub uptime: Duration,
+    /// This node's id.
+    pub node: NodeId,
+    /// This node's name.
+    pub name: String,
+    /// The main configuration file.
+    pub config: PathBuf,
+}
+
+/// How new clients reach the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelPath {
+    /// By the `queue` statement of nftables.
+    NftQueue,
+    /// By the NFQUEUE target of iptables, where the kernel has no `queue`.
+    IptablesNfqueue,
+    /// Every packet, not only those of new clients (`offload: false`).
+    UserSpace,
+}
+
+impl KernelPath {
+    /// Its name in the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NftQueue => "nft-queue",
+            Self::IptablesNfqueue => "iptables-nfqueue",
+            Self::UserSpace => "user-space",
+        }
+    }
+}
+
+/// What the daemon knows of a cluster beside the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Its name.
+    pub name: String,
+    /// The service addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The interfaces.
+    pub interfaces: Vec<String>,
+    /// How the cluster MAC reaches every node.
+    pub mode: MacMode,
+    /// The cluster MAC.
+    pub mac: MacAddr,
+    /// The ethertype.
+    pub ethertype: u16,
+    /// Whether it runs without a key.
+    pub insecure: bool,
+    /// The timers.
+    pub timing: Timing,
+    /// Where the weight comes from now.
+    pub weight: WeightSource,
+    /// How new clients reach the stage.
+    pub kernel_path: KernelPath,
+    /// How long this node has been at it.
+    pub uptime: Duration,
+    /// What the driver dropped, by reason: frames that did not decode, packets that the queue
+    /// lost. The engine's own drops are added by [`StatusView::drops`].
+    pub drops: BTreeMap<&'static str, u64>,
+    /// What else the driver counts.
+    pub counters: BTreeMap<&'static str, u64>,
+}
+
+impl ClusterFacts {
+    /// What the configuration says; the rest is for the driver to fill in.
+    #[must_use]
+    pub fn new(config: &ClusterConfig, kernel_path: KernelPath) -> Self {
+        Self {
+            name: config.name.clone(),
+            addresses: config.addresses.clone(),
+            interfaces: config.interfaces.clone(),
+            mode: config.mode,
+            mac: config.mac.mac,
+            ethertype: config.ethertype,
+            insecure: config.is_insecure(),
+            timing: config.timing,
+            weight: config.weight,
+            kernel_path,
+            uptime: Duration::ZERO,
+            drops: BTreeMap::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
+/// A cluster as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusView {
+    /// What the daemon knows.
+    pub facts: ClusterFacts,
+    /// What the engine knows.
+    pub snapshot: Snapshot,
+}
+
+impl StatusView {
+    /// Everything that was dropped, by reason, by driver and engine.
+    #[must_use]
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let c = &self.snapshot.counters;
+        let mut drops = self.facts.drops.clone();
+        drops.extend([
+            ("replayed", c.replayed),
+            ("old_incarnation", c.old_incarnation),
+            ("own_node_id", c.own_node_id),
+            ("too_many_peers", c.too_many_peers),
+            ("pins_unusable", c.pins_unusable),
+            ("packet_foreign", c.dropped_foreign),
+            ("packet_pinned", c.dropped_pinned),
+            ("packet_no_right", c.dropped_no_right),
+            ("packet_held_too_long", c.dropped_held_too_long),
+            ("packet_held_too_many", c.dropped_held_too_many),
+            ("packet_maybe_answered", c.dropped_maybe_answered),
+            ("packet_sticky_full", c.dropped_sticky_full),
+        ]);
+        drops
+    }
+
+    /// What is counted and is no drop.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+        let Counters {
+            heartbeats_sent,
+            heartbeats_received,
+            frames_sent,
+            admitted,
+            held,
+            held_admitted,
+            fenced,
+            overlaps,
+            ..
+        } = self.snapshot.counters;
+        let mut counters = self.facts.counters.clone();
+        counters.extend([
+            ("heartbeats_sent", heartbeats_sent),
+            ("heartbeats_received", heartbeats_received),
+            ("frames_sent", frames_sent),
+            ("admitted", admitted),
+            ("held", held),
+            ("held_admitted", held_admitted),
+            ("fenced", fenced),
+            ("overlaps", overlaps),
+        ]);
+        counters
+    }
+}

@@ -1,0 +1,218 @@
+//! What travels over varlink. `nlbctl … --json` prints these as they are, so they are an
+//! interface: fields are added, never renamed or removed.
+//!
+//! Ids of nodes, digests and incarnations are text (16 hexadecimal digits), because JSON readers
+//! lose the low bits of large numbers. Durations are whole milliseconds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use zlink::introspect::{CustomType, Type};
+
+/// The answer to `Status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Status {
+    /// The daemon itself.
+    pub daemon: Daemon,
+    /// Every cluster, by name.
+    pub clusters: Vec<Cluster>,
+}
+
+/// The daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Daemon {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_ms: u64,
+    pub node_id: String,
+    pub node_name: String,
+    /// The main configuration file.
+    pub config: String,
+}
+
+/// A cluster as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Cluster {
+    pub name: String,
+    pub id: u16,
+    /// Whether every node agrees and every bucket lies where the table says.
+    pub converged: bool,
+    pub epoch: u64,
+    pub digest: String,
+    /// `joining`, `active`, `draining`, `fenced`, `leaving` or `restarting`.
+    pub state: String,
+    /// Why this node is fenced or not yet active.
+    pub cause: Option<String>,
+    pub local_node: String,
+    pub addresses: Vec<String>,
+    pub interfaces: Vec<String>,
+    /// `Unicast`, `Multicast` or `Igmp`.
+    pub mode: String,
+    pub mac: String,
+    pub ethertype: u16,
+    /// Whether the cluster runs without a key.
+    pub insecure: bool,
+    pub heartbeat_ms: u64,
+    pub dead_after_ms: u64,
+    /// Where this node's weight comes from.
+    pub weight_mode: String,
+    /// How new clients reach the stage: `nft-queue`, `iptables-nfqueue` or `user-space`.
+    pub kernel_path: String,
+    pub uptime_ms: u64,
+    pub buckets_accepted: u64,
+    pub clients: u64,
+    pub pins: u64,
+    /// Packets that wait for a verdict.
+    pub held: u64,
+    pub nodes: Vec<Node>,
+    /// Frames and packets that were dropped, by reason. Reasons that never occurred are there
+    /// with 0.
+    pub drops: BTreeMap<String, u64>,
+    /// What else is counted.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Node {
+    pub id: String,
+    pub name: String,
+    pub state: String,
+    pub weight: u16,
+    /// How many buckets it accepts.
+    pub buckets: u64,
+    pub local: bool,
+    pub last_heard_ms: u64,
+    pub incarnation: String,
+    pub software: String,
+    pub pins: u64,
+    /// Whether it hears this node.
+    pub hears_us: bool,
+}
+
+/// The answer to `Buckets`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Buckets {
+    pub cluster: String,
+    /// All buckets in rising order, neighbours that agree in one range.
+    pub ranges: Vec<BucketRange>,
+}
+
+/// Neighbouring buckets that belong to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct BucketRange {
+    pub first: u16,
+    pub last: u16,
+    /// Whose they are by the table; nobody's while no node is active.
+    pub owner: Option<NodeName>,
+    /// Who accepts their new clients now; nobody while they change hands.
+    pub accepted_by: Option<NodeName>,
+}
+
+/// A node, named.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, CustomType,
+)]
+pub struct NodeName {
+    pub id: String,
+    /// Empty until its information message came.
+    pub name: String,
+}
+
+/// The answer to `Clients`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Clients {
+    pub cluster: String,
+    /// How many clients this node keeps in all.
+    pub total: u64,
+    pub clients: Vec<Client>,
+}
+
+/// A client.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Client {
+    pub address: String,
+    pub bucket: u16,
+    /// Who keeps it.
+    pub node: NodeName,
+    /// Whether its bucket belongs to another node.
+    pub pinned: bool,
+    /// How long ago this node's stage last saw it.
+    pub seen_ms: Option<u64>,
+}
+
+/// The answer to `Explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Explanation {
+    pub cluster: String,
+    pub address: String,
+    pub bucket: u16,
+    /// Who owns the bucket by the table.
+    pub owner: Option<NodeName>,
+    /// Who accepts the bucket's new clients now.
+    pub accepted_by: Option<NodeName>,
+    /// Who keeps the client although the bucket is another's.
+    pub pinned_to: Option<NodeName>,
+    /// How long ago this node's stage last saw the client, if this node keeps it.
+    pub sticky_here_ms: Option<u64>,
+    /// Who answers the client's next packet; nobody while that is being settled.
+    pub node: Option<NodeName>,
+    /// Who would answer if that node died.
+    pub successor: Option<NodeName>,
+    /// The same in words.
+    pub because: String,
+}
+
+/// The answer to whatever changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Changed {
+    /// Whether anything is different now.
+    pub changed: bool,
+    /// What the administrator should know.
+    pub notes: Vec<String>,
+}
+
+/// The answer to `AddInterface` and `RemoveInterface`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct InterfaceChange {
+    pub changed: bool,
+    pub cluster: String,
+    /// The drop-in that keeps it.
+    pub file: String,
+    /// The key file of the cluster, if it has a key.
+    pub key_file: Option<String>,
+    /// Whether the key was made just now.
+    pub key_created: bool,
+    /// Whether the cluster is new on this node, or gone from it.
+    pub whole_cluster: bool,
+}
+
+/// The answer to `CheckConfig`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Checked {
+    /// The files that were read.
+    pub files: Vec<String>,
+    /// The clusters they describe.
+    pub clusters: Vec<String>,
+}
+
+/// One answer of `Monitor`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Happened {
+    /// The event.
+    pub event: Event,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Event {
+    /// Rises by one with every event of the daemon: a gap means that events were lost.
+    pub sequence: u64,
+    /// Milliseconds since 1970 UTC.
+    pub time_ms: u64,
+    pub cluster: String,
+    /// A short name of the kind of event, like `peer-gone`.
+    pub kind: String,
+    /// The event in words.
+    pub text: String,
+}
