@@ -1,1 +1,20 @@
-//! Under construction.
+//! What the daemon sets up on the host: the link that carries the service addresses, the
+//! addresses, and the two ARP settings of the real interfaces (SPEC 2.4). All of it is put back.
+//!
+//! The module speaks rtnetlink through one wrapper ([`Netlink`]), so that no other part of the
+//! daemon sees that crate's types. Nothing here knows of clusters beyond names and addresses.
+
+mod error;
+mod install;
+mod netlink;
+mod record;
+mod sysctl;
+mod watch;
+
+pub use error::HostError;
+pub use install::{Installed, Installer, ServiceLink, Wanted};
+pub use netlink::{LinkState, Netlink, ProbeTargets};
+pub use watch::{LinkChange, LinkWatch};
+
+#[cfg(test)]
+mod tests;

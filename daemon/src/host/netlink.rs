@@ -1,0 +1,329 @@
+//! The few rtnetlink requests that the daemon makes, over the crate `rtnetlink`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressHeaderFlags, CacheInfo};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use nlb_protocol::MacAddr;
+use rtnetlink::{Error, Handle, LinkDummy, LinkUnspec, RouteMessageBuilder};
+use tokio::task::JoinHandle;
+
+use super::HostError;
+use crate::link::{Interface, InterfaceIndex};
+
+/// The most hosts that are asked for a sign of life at once.
+const PROBE_TARGETS: usize = 8;
+
+/// A link as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: InterfaceIndex,
+    /// Its address, if it is an Ethernet link.
+    pub mac: Option<MacAddr>,
+    /// Whether the administrator wants it up.
+    pub up: bool,
+    /// Whether it has a carrier.
+    pub running: bool,
+    /// The bridge, bond or VRF that it is a port of. Frames then arrive there, not here.
+    pub controller: Option<InterfaceIndex>,
+}
+
+impl LinkState {
+    /// As sockets take it; `None` if it is no Ethernet link.
+    #[must_use]
+    pub fn interface(&self) -> Option<Interface> {
+        self.mac.map(|mac| Interface { name: self.name.clone(), index: self.index, mac })
+    }
+
+    fn of(message: &LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+        let mut state = Self {
+            name: String::new(),
+            index: InterfaceIndex(message.header.index),
+            mac: None,
+            up: flags.contains(LinkFlags::Up),
+            running: flags.contains(LinkFlags::LowerUp),
+            controller: None,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => state.name.clone_from(name),
+                LinkAttribute::Address(bytes) if ethernet => {
+                    state.mac = bytes.first_chunk().map(|mac| MacAddr(*mac));
+                }
+                LinkAttribute::Controller(index) => {
+                    state.controller = Some(InterfaceIndex(*index));
+                }
+                _ => {}
+            }
+        }
+        state
+    }
+}
+
+/// Whom to ask for a sign that the receiver of an interface works, and on whose behalf.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProbeTargets {
+    /// The interface's own addresses.
+    pub own: Vec<IpAddr>,
+    /// Gateways, then neighbours that the kernel has talked to.
+    pub targets: Vec<IpAddr>,
+}
+
+/// A connection to rtnetlink, of the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct Netlink {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Netlink {
+    /// Connects; its task runs on the current tokio runtime.
+    ///
+    /// # Errors
+    /// When there is no netlink socket to be had.
+    pub fn connect() -> Result<Self, HostError> {
+        // No multicast group: the stream of unasked messages stays empty.
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Netlink)?;
+        Ok(Self { handle, task: tokio::spawn(connection) })
+    }
+
+    /// The link of this name, if there is one.
+    ///
+    /// # Errors
+    /// When the kernel refuses or the connection is broken.
+    pub async fn link(&self, name: &str) -> Result<Option<LinkState>, HostError> {
+        let request = self.handle.link().get().match_name(name);
+        self.one_link(request.execute(), name).await.map(|link| link.map(|(state, _)| state))
+    }
+
+    /// The link of this number, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub async fn link_by_index(
+        &self,
+        index: InterfaceIndex,
+    ) -> Result<Option<LinkState>, HostError> {
+        let request = self.handle.link().get().match_index(index.0);
+        let link = self.one_link(request.execute(), index.0).await?;
+        Ok(link.map(|(state, _)| state))
+    }
+
+    /// How many frames the interface has received since it exists: a rising figure is a sign that
+    /// its receiver works (R7). `None` if it is gone.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub async fn rx_packets(&self, index: InterfaceIndex) -> Result<Option<u64>, HostError> {
+        let request = self.handle.link().get().match_index(index.0);
+        let link = self.one_link(request.execute(), index.0).await?;
+        Ok(link.and_then(|(_, message)| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(stats) => Some(stats.rx_packets),
+                _ => None,
+            })
+        }))
+    }
+
+    async fn one_link(
+        &self,
+        mut answers: impl futures_util::Stream<Item = Result<LinkMessage, Error>> + Unpin,
+        what: impl std::fmt::Display,
+    ) -> Result<Option<(LinkState, LinkMessage)>, HostError> {
+        match answers.try_next().await {
+            Ok(message) => Ok(message.map(|message| (LinkState::of(&message), message))),
+            Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(refused(format!("reading link {what}"), &error)),
+        }
+    }
+
+    /// Makes a link of kind dummy and sets it up.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where the kernel has no such kind, `EEXIST` where the name is taken.
+    pub(super) async fn add_dummy(&self, name: &str) -> Result<(), HostError> {
+        let message = LinkDummy::new(name).up().build();
+        let added = self.handle.link().add(message).execute().await;
+        added.map_err(|error| refused(format!("adding link {name}"), &error))
+    }
+
+    /// Sets a link up.
+    pub(super) async fn set_up(&self, link: &LinkState) -> Result<(), HostError> {
+        let message = LinkUnspec::new_with_index(link.index.0).up().build();
+        let set = self.handle.link().set(message).execute().await;
+        set.map_err(|error| refused(format!("setting link {} up", link.name), &error))
+    }
+
+    /// Deletes a link; one that is gone is no error.
+    pub(super) async fn delete_link(&self, link: &LinkState) -> Result<(), HostError> {
+        let deleted = self.handle.link().del(link.index.0).execute().await;
+        gone_is_fine(deleted, || format!("deleting link {}", link.name))
+    }
+
+    /// Every address of the host.
+    pub(super) async fn addresses(&self) -> Result<Vec<(InterfaceIndex, IpAddr)>, HostError> {
+        let dump = self.handle.address().get().execute();
+        let all: Result<Vec<AddressMessage>, Error> = dump.try_collect().await;
+        let all = all.map_err(|error| refused("reading addresses".into(), &error))?;
+        Ok(all
+            .iter()
+            .filter_map(|message| Some((InterfaceIndex(message.header.index), local(message)?)))
+            .collect())
+    }
+
+    /// Adds a service address so that nothing uses it unasked: an IPv4 address of host scope, an
+    /// IPv6 address that is deprecated. The kernel answers to both, but chooses neither as the
+    /// source of a connection or of an ARP request or solicitation of its own.
+    pub(super) async fn add_address(
+        &self,
+        link: &LinkState,
+        address: IpAddr,
+    ) -> Result<(), HostError> {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        let mut request = self.handle.address().add(link.index.0, address, length);
+        let message = request.message_mut();
+        if address.is_ipv4() {
+            message.header.scope = AddressScope::Host;
+        } else {
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+            message.attributes.push(AddressAttribute::Flags(flags));
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_valid = u32::MAX;
+            lifetime.ifa_preferred = 0;
+            message.attributes.push(AddressAttribute::CacheInfo(lifetime));
+        }
+        let added = request.execute().await;
+        added.map_err(|error| refused(format!("adding {address} to {}", link.name), &error))
+    }
+
+    /// Deletes a service address; one that is gone is no error.
+    pub(super) async fn delete_address(
+        &self,
+        link: &LinkState,
+        address: IpAddr,
+    ) -> Result<(), HostError> {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        let message =
+            self.handle.address().add(link.index.0, address, length).message_mut().clone();
+        let deleted = self.handle.address().del(message).execute().await;
+        gone_is_fine(deleted, || format!("deleting {address} from {}", link.name))
+    }
+
+    /// Whom to ask for a sign of life on an interface.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub async fn probe_targets(&self, index: InterfaceIndex) -> Result<ProbeTargets, HostError> {
+        let own = self.addresses().await?;
+        let own = own.into_iter().filter(|(on, _)| *on == index).map(|(_, address)| address);
+        let mut targets = Vec::new();
+        for filter in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let mut routes = self.handle.route().get(filter).execute();
+            // A family that the kernel does not know has no routes.
+            while let Ok(Some(route)) = routes.try_next().await {
+                targets.extend(gateway(&route, index));
+            }
+        }
+        let mut neighbours = self.handle.neighbours().get().execute();
+        while let Ok(Some(message)) = neighbours.try_next().await {
+            let known = matches!(
+                message.header.state,
+                NeighbourState::Reachable
+                    | NeighbourState::Stale
+                    | NeighbourState::Delay
+                    | NeighbourState::Probe
+            );
+            if known && message.header.ifindex == index.0 {
+                targets.extend(message.attributes.iter().find_map(neighbour));
+            }
+        }
+        let mut probe = ProbeTargets { own: own.collect(), targets: Vec::new() };
+        for target in targets {
+            if !probe.targets.contains(&target) && probe.targets.len() < PROBE_TARGETS {
+                probe.targets.push(target);
+            }
+        }
+        Ok(probe)
+    }
+}
+
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let mut found = None;
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link the other attribute is the peer's address.
+            AddressAttribute::Local(address) => return Some(*address),
+            AddressAttribute::Address(address) => found = Some(*address),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The gateway of a default route through the interface.
+fn gateway(route: &RouteMessage, index: InterfaceIndex) -> Option<IpAddr> {
+    let through = |attribute: &RouteAttribute| *attribute == RouteAttribute::Oif(index.0);
+    if route.header.destination_prefix_length != 0 || !route.attributes.iter().any(through) {
+        return None;
+    }
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
+}
+
+fn neighbour(attribute: &NeighbourAttribute) -> Option<IpAddr> {
+    match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+            Some(IpAddr::V4(*address))
+        }
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+            Some(IpAddr::V6(*address))
+        }
+        _ => None,
+    }
+}
+
+fn gone_is_fine(result: Result<(), Error>, action: impl Fn() -> String) -> Result<(), HostError> {
+    match result {
+        Err(error) => match errno(&error) {
+            Some(libc::ENODEV | libc::EADDRNOTAVAIL | libc::ENXIO) => Ok(()),
+            _ => Err(refused(action(), &error)),
+        },
+        Ok(()) => Ok(()),
+    }
+}
+
+fn errno(error: &Error) -> Option<i32> {
+    match error {
+        Error::NetlinkError(message) => Some(-message.raw_code()),
+        _ => None,
+    }
+}
+
+fn refused(action: String, error: &Error) -> HostError {
+    let source = errno(error)
+        .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
+    HostError::Refused { action, source }
+}
