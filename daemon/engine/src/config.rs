@@ -20,10 +20,73 @@ impl Timing {
         self.dead_after * 4 / 10
     }
 
-    /// A node that has not sent for so long has lost every right: 7/10 of dead-after.
+    /// A node that has not sent for so long has lost every right: 7/10 of dead-after. The same
+    /// time is the oldest that an acknowledgement may be before the node fences itself.
     #[must_use]
     pub fn rights(&self) -> Duration {
         self.dead_after * 7 / 10
+    }
+
+    /// The longest that a frame may be on its way, queues and scheduling included.
+    #[must_use]
+    pub fn frame_delay(&self) -> Duration {
+        self.dead_after / 10
+    }
+
+    /// How much later one node may receive a client's packet than another.
+    #[must_use]
+    pub fn skew(&self) -> Duration {
+        self.dead_after / 100
+    }
+
+    /// A peer that was silent for so long is late: what would become ours without it is filtered
+    /// in already, and a node whose peers are all late asks for a witness.
+    #[must_use]
+    pub fn late(&self) -> Duration {
+        self.dead_after * 3 / 10
+    }
+
+    /// How long a node that has just been heard, or been named by others, may lack its
+    /// acknowledgement before somebody fences.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.dead_after * 3 / 10
+    }
+
+    /// How long a witness is waited for before the node takes itself for deaf.
+    #[must_use]
+    pub fn witness(&self) -> Duration {
+        self.dead_after * 2 / 10
+    }
+
+    /// A fenced node joins again when it had no cause for so long.
+    #[must_use]
+    pub fn quarantine(&self) -> Duration {
+        self.dead_after + self.heartbeat * 2
+    }
+
+    /// The longest that a packet waits for its verdict, from its arrival.
+    #[must_use]
+    pub fn hold(&self) -> Duration {
+        self.dead_after * 3 / 2
+    }
+
+    /// A leaving node keeps a client that sent something within this time.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.heartbeat * 3
+    }
+
+    /// A leaving node is gone after so long, whoever still sends.
+    #[must_use]
+    pub fn leave(&self) -> Duration {
+        self.dead_after * 2
+    }
+
+    /// Two heartbeats are never closer than this.
+    #[must_use]
+    pub fn min_gap(&self) -> Duration {
+        (self.heartbeat / 50).max(Duration::from_millis(1))
     }
 }
 
@@ -77,4 +140,13 @@ pub struct Config {
     pub min_members: usize,
     /// The bounds.
     pub limits: Limits,
+}
+
+impl Config {
+    /// The timeout of the kernel's sticky entries: longer than `sticky_idle`, so that a client is
+    /// taken out on the engine's word and never by itself.
+    #[must_use]
+    pub fn kernel_idle(&self) -> Duration {
+        self.sticky_idle + self.sticky_idle / 4 + self.timing.dead_after * 2
+    }
 }

@@ -78,6 +78,7 @@ pub struct Counters {
     pub replayed: u64,
     pub old_incarnation: u64,
     pub own_node_id: u64,
+    pub unusable: u64,
     pub too_many_peers: u64,
     pub pins_unusable: u64,
     pub admitted: u64,

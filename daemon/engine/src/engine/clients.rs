@@ -1,0 +1,154 @@
+//! The clients that this node keeps, and the packets that wait (SPEC 6.6, 6.9).
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use nlb_protocol::Bucket;
+use nlb_protocol::ids::BUCKETS;
+
+use super::pins::Answered;
+use crate::packet::ClientPacket;
+use crate::time::Time;
+
+/// Ended peers whose clients are still remembered.
+const GONE: usize = 64;
+
+/// A client that this node keeps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    /// When the stage or the kernel last saw it.
+    pub(super) seen: Time,
+    /// It is being taken out of the kernel because it was idle.
+    pub(super) ending: bool,
+}
+
+/// The sticky table, by bucket, so that releasing a bucket touches its own clients only.
+#[derive(Debug)]
+pub(super) struct Clients {
+    by_bucket: Vec<BTreeMap<IpAddr, Client>>,
+    count: usize,
+}
+
+impl Clients {
+    pub(super) fn new() -> Self {
+        Self { by_bucket: vec![BTreeMap::new(); BUCKETS], count: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn get(&self, bucket: Bucket, client: IpAddr) -> Option<&Client> {
+        self.by_bucket[bucket.index()].get(&client)
+    }
+
+    pub(super) fn get_mut(&mut self, bucket: Bucket, client: IpAddr) -> Option<&mut Client> {
+        self.by_bucket[bucket.index()].get_mut(&client)
+    }
+
+    pub(super) fn insert(&mut self, bucket: Bucket, client: IpAddr, seen: Time) {
+        let entry = Client { seen, ending: false };
+        if self.by_bucket[bucket.index()].insert(client, entry).is_none() {
+            self.count += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, bucket: Bucket, client: IpAddr) -> bool {
+        let removed = self.by_bucket[bucket.index()].remove(&client).is_some();
+        self.count -= usize::from(removed);
+        removed
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.by_bucket.iter_mut().for_each(BTreeMap::clear);
+        self.count = 0;
+    }
+
+    pub(super) fn of(&self, bucket: Bucket) -> impl Iterator<Item = IpAddr> + '_ {
+        self.by_bucket[bucket.index()].keys().copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Bucket, IpAddr, &Client)> + '_ {
+        Bucket::all()
+            .zip(&self.by_bucket)
+            .flat_map(|(bucket, clients)| clients.iter().map(move |(ip, c)| (bucket, *ip, c)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (IpAddr, &mut Client)> + '_ {
+        self.by_bucket.iter_mut().flat_map(|clients| clients.iter_mut().map(|(ip, c)| (*ip, c)))
+    }
+}
+
+/// A packet that waits for its verdict.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) packet: ClientPacket,
+    pub(super) arrival: Time,
+}
+
+/// The clients of a peer that ended without handing over: a packet that arrived while it could
+/// still answer is not ours to answer.
+#[derive(Debug)]
+pub(super) struct Gone {
+    pub(super) limit: Time,
+    pub(super) clients: BTreeSet<IpAddr>,
+    pub(super) answered: Option<Answered>,
+    /// When nothing that arrived before the limit can be admitted any more.
+    pub(super) expires: Time,
+}
+
+/// What the stage remembers besides the clients.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) held: VecDeque<Held>,
+    /// Settled, to be decided once more when the verdict is fetched.
+    pub(super) ready: VecDeque<Held>,
+    /// Per bucket: packets that arrived up to then may have been answered by another node.
+    pub(super) doubt: Vec<Time>,
+    gone: VecDeque<Gone>,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self {
+            held: VecDeque::new(),
+            ready: VecDeque::new(),
+            doubt: vec![Time::ZERO; BUCKETS],
+            gone: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len() + self.ready.len()
+    }
+
+    pub(super) fn doubt(&mut self, bucket: Bucket, limit: Time) {
+        let doubt = &mut self.doubt[bucket.index()];
+        *doubt = (*doubt).max(limit);
+    }
+
+    pub(super) fn remember_gone(&mut self, gone: Gone, now: Time) {
+        self.gone.retain(|gone| gone.expires > now);
+        if self.gone.len() >= GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(gone);
+    }
+
+    /// Clients remembered of ended peers.
+    pub(super) fn gone_clients(&self) -> usize {
+        self.gone.iter().map(|gone| gone.clients.len()).sum()
+    }
+
+    /// Whether a peer that ended may have answered this packet.
+    pub(super) fn may_be_answered(&self, packet: &ClientPacket, arrival: Time) -> bool {
+        self.gone.iter().any(|gone| {
+            (arrival <= gone.limit && gone.clients.contains(&packet.client))
+                || gone.answered.as_ref().is_some_and(|set| set.contains(packet.fingerprint))
+        })
+    }
+}

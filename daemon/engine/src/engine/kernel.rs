@@ -1,0 +1,176 @@
+//! What the kernel shall do, what it was told, what it is known to do (SPEC 7.2).
+
+use core::net::IpAddr;
+use std::collections::VecDeque;
+
+use nlb_protocol::Buckets;
+
+use crate::plan::{Generation, KernelPlan};
+
+/// Plans that were told and not yet confirmed. The driver applies the latest, so older ones are
+/// only kept because the kernel may be in any of them.
+const OUTSTANDING: usize = 256;
+/// Clients that one plan adds to the sticky sets.
+const REMEMBER: usize = 1 << 20;
+
+/// What the bucket filter lets through, and whether everything is diverted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub(super) buckets: Buckets,
+    pub(super) divert: bool,
+    pub(super) seed: u32,
+}
+
+/// The engine's side of the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    generation: Generation,
+    applied: Generation,
+    /// The filter last told.
+    told: Option<Filter>,
+    /// The filters that the kernel may have: the confirmed one first.
+    possible: VecDeque<(Generation, Filter)>,
+    overflowed: bool,
+    /// A flush was decided and not yet told.
+    flush_wanted: bool,
+    /// The plan that flushes.
+    flush: Option<Generation>,
+    forget: Vec<IpAddr>,
+    remember: Vec<IpAddr>,
+    /// Clients that are being taken out, by the plan that does it.
+    forgetting: VecDeque<(Generation, Vec<IpAddr>)>,
+    failed: bool,
+}
+
+impl Kernel {
+    /// At the start the kernel may still hold the clients of an earlier life: they go first.
+    pub(super) fn new() -> Self {
+        Self {
+            generation: Generation(0),
+            applied: Generation(0),
+            told: None,
+            possible: VecDeque::new(),
+            overflowed: false,
+            flush_wanted: true,
+            flush: None,
+            forget: Vec::new(),
+            remember: Vec::new(),
+            forgetting: VecDeque::new(),
+            failed: false,
+        }
+    }
+
+    /// All clients are to go. Until the kernel says that they went, nothing may be sent.
+    pub(super) fn flush(&mut self) {
+        self.flush_wanted = true;
+        self.forget.clear();
+        self.remember.clear();
+        self.forgetting.clear();
+    }
+
+    /// Whether rights that were given up may still be in the kernel.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flush_wanted || self.flush.is_some()
+    }
+
+    pub(super) fn forget(&mut self, client: IpAddr) {
+        self.remember.retain(|other| *other != client);
+        self.forget.push(client);
+    }
+
+    pub(super) fn remember(&mut self, client: IpAddr) {
+        if self.remember.len() < REMEMBER {
+            self.remember.push(client);
+        }
+    }
+
+    /// The kernel did not take a plan: it is told again, with everything.
+    pub(super) fn failed(&mut self) {
+        self.failed = true;
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Whether `poll` would give a plan.
+    pub(super) fn wants(&self, filter: &Filter) -> bool {
+        self.flush_wanted
+            || !self.forget.is_empty()
+            || !self.remember.is_empty()
+            || self.told.as_ref() != Some(filter)
+    }
+
+    /// The plan that leads to `filter`, if the kernel was told something else.
+    pub(super) fn poll(&mut self, filter: Filter) -> Option<KernelPlan> {
+        if !self.wants(&filter) {
+            return None;
+        }
+        self.generation.0 += 1;
+        let generation = self.generation;
+        let flush = core::mem::take(&mut self.flush_wanted);
+        if flush {
+            self.flush = Some(generation);
+        }
+        let forget = core::mem::take(&mut self.forget);
+        if !forget.is_empty() {
+            self.forgetting.push_back((generation, forget.clone()));
+        }
+        self.possible.push_back((generation, filter.clone()));
+        if self.possible.len() > OUTSTANDING {
+            // Too many to tell apart: nothing is certain until the latest is confirmed.
+            self.possible.pop_front();
+            self.overflowed = true;
+        }
+        self.told = Some(filter.clone());
+        Some(KernelPlan {
+            generation,
+            filter: filter.buckets,
+            divert: filter.divert,
+            seed: filter.seed,
+            flush,
+            forget,
+            remember: core::mem::take(&mut self.remember),
+        })
+    }
+
+    /// The kernel is in the state of this plan or a later one. Gives the clients that went.
+    pub(super) fn applied(&mut self, generation: Generation) -> Vec<IpAddr> {
+        if generation <= self.applied || generation > self.generation {
+            return Vec::new();
+        }
+        self.applied = generation;
+        self.failed = false;
+        self.overflowed &= generation < self.generation;
+        self.possible.retain(|(possible, _)| *possible >= generation);
+        if self.flush.is_some_and(|flush| flush <= generation) {
+            self.flush = None;
+        }
+        let mut gone = Vec::new();
+        while self.forgetting.front().is_some_and(|(plan, _)| *plan <= generation) {
+            gone.extend(self.forgetting.pop_front().into_iter().flat_map(|(_, clients)| clients));
+        }
+        gone
+    }
+
+    /// Whether the kernel, in whichever state it is, lets `buckets` through to the queue under
+    /// `seed` (SPEC 6.4).
+    pub(super) fn passes(&self, buckets: &Buckets, seed: u32) -> bool {
+        let passes = |filter: &Filter| {
+            filter.divert || (filter.seed == seed && filter.buckets.is_superset(buckets))
+        };
+        self.is_certain() && self.possible.iter().all(|(_, filter)| passes(filter))
+    }
+
+    /// Whether the kernel certainly sends every packet for the service to the queue.
+    pub(super) fn diverts(&self) -> bool {
+        self.is_certain() && self.possible.iter().all(|(_, filter)| filter.divert)
+    }
+
+    fn is_certain(&self) -> bool {
+        self.applied > Generation(0) && !self.overflowed && !self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests;

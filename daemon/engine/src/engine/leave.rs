@@ -1,0 +1,198 @@
+//! The way out: R9 (SPEC 6.10), and the end of draining (R10).
+//!
+//! Handing (every packet is diverted to the stage, buckets go to their new owners) -> Lingering
+//! (clients that are in the middle of something finish) -> Withdrawing (the kernel is emptied)
+//! -> Parting (the last heartbeats) -> Gone.
+
+use core::net::IpAddr;
+
+use nlb_protocol::Bucket;
+use nlb_protocol::frame::State;
+
+use super::Engine;
+use super::machine::Event;
+use crate::manage::Command;
+use crate::notice::Notice;
+use crate::time::Time;
+
+/// How often the last heartbeat is said, in case one is lost.
+const FAREWELLS: u8 = 3;
+
+/// How far the way out has been gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// The node stays.
+    No,
+    /// Its buckets are being handed over.
+    Handing { since: Time },
+    /// Its buckets are gone; some clients are not.
+    Lingering { released: Time, looked: Time },
+    /// It answers nobody; the kernel is being emptied.
+    Withdrawing,
+    /// The kernel is empty; so many heartbeats say so yet.
+    Parting { farewells: u8 },
+    /// Nothing is sent any more.
+    Gone,
+}
+
+impl Leave {
+    /// Whether the node has stopped to answer anybody.
+    pub(super) const fn is_over(&self) -> bool {
+        match self {
+            Self::No | Self::Handing { .. } | Self::Lingering { .. } => false,
+            Self::Withdrawing | Self::Parting { .. } | Self::Gone => true,
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn begin_leaving(&mut self) {
+        let served = matches!(self.state, State::Active | State::Draining);
+        self.raise(Event::Leave, None);
+        self.leave = Leave::Handing { since: self.now };
+        if !served {
+            self.abandon();
+        }
+    }
+
+    /// Gives everything up at once.
+    pub(super) fn abandon(&mut self) {
+        if self.leave.is_over() {
+            return;
+        }
+        self.give_up_rights();
+        self.leave = Leave::Withdrawing;
+    }
+
+    /// Goes on leaving.
+    pub(super) fn step_leave(&mut self) {
+        match self.leave {
+            Leave::No | Leave::Gone => {}
+            Leave::Handing { since } => {
+                let bound = since + self.config.timing.dead_after * 2;
+                if self.accepts.is_empty() && self.kernel.diverts() {
+                    self.linger();
+                } else if self.now >= bound {
+                    self.abandon();
+                }
+            }
+            Leave::Lingering { released, .. } => {
+                if self.now >= released + self.config.timing.leave() {
+                    self.let_all_go();
+                } else {
+                    self.let_idle_go();
+                }
+                if self.clients.is_empty() {
+                    self.abandon_nothing();
+                }
+            }
+            Leave::Withdrawing => {
+                if !self.kernel.is_flushing() {
+                    self.leave = Leave::Parting { farewells: FAREWELLS };
+                    self.sender.dirty = true;
+                }
+            }
+            Leave::Parting { farewells: 0 } => {
+                self.leave = Leave::Gone;
+                self.notify(Notice::Left);
+            }
+            Leave::Parting { .. } => {}
+        }
+    }
+
+    /// Every bucket has gone: what is left are clients, all pinned here.
+    fn linger(&mut self) {
+        let alone = self.view.view.members().is_empty();
+        self.leave = Leave::Lingering { released: self.now, looked: self.now };
+        let kept: Vec<IpAddr> = self.clients.iter().map(|(_, client, _)| client).collect();
+        kept.into_iter().for_each(|client| self.log.pin(client));
+        if alone {
+            self.let_all_go();
+        }
+    }
+
+    /// Whether a leaving node lets a client go that was last seen then.
+    pub(super) fn lets_go(&self, seen: Time) -> bool {
+        match self.leave {
+            Leave::Lingering { released, .. } => {
+                self.now.since(seen.max(released)) >= self.config.timing.linger()
+            }
+            Leave::No
+            | Leave::Handing { .. }
+            | Leave::Withdrawing
+            | Leave::Parting { .. }
+            | Leave::Gone => false,
+        }
+    }
+
+    /// The client goes to whom its bucket belongs.
+    pub(super) fn let_go(&mut self, bucket: Bucket, client: IpAddr) {
+        self.clients.remove(bucket, client);
+        self.log.unpin(client);
+    }
+
+    fn let_idle_go(&mut self) {
+        let Leave::Lingering { released, looked } = self.leave else { return };
+        if self.now < looked + self.config.timing.heartbeat / 4 {
+            return;
+        }
+        self.leave = Leave::Lingering { released, looked: self.now };
+        let idle: Vec<(Bucket, IpAddr)> = self
+            .clients
+            .iter()
+            .filter(|(_, _, client)| self.lets_go(client.seen))
+            .map(|(bucket, address, _)| (bucket, address))
+            .collect();
+        idle.into_iter().for_each(|(bucket, client)| self.let_go(bucket, client));
+    }
+
+    fn let_all_go(&mut self) {
+        let all: Vec<IpAddr> = self.clients.iter().map(|(_, client, _)| client).collect();
+        self.clients.clear();
+        all.into_iter().for_each(|client| self.log.unpin(client));
+    }
+
+    /// Nobody is left: the kernel is emptied, the log stays as it is for those who read it.
+    fn abandon_nothing(&mut self) {
+        self.kernel.flush();
+        self.leave = Leave::Withdrawing;
+    }
+
+    /// A heartbeat went out.
+    pub(super) fn note_farewell(&mut self) {
+        if let Leave::Parting { farewells } = &mut self.leave {
+            *farewells = farewells.saturating_sub(1);
+            self.recheck |= *farewells == 0;
+        }
+    }
+
+    /// A drain with a time given ends with leaving.
+    pub(super) fn step_drain(&mut self) {
+        if let Some(Some(until)) = self.drain
+            && self.now >= until
+            && self.state != State::Leaving
+        {
+            let now = self.now;
+            // Cannot fail: the node is not leaving.
+            let _ = self.handle_command(Command::Leave, now);
+        }
+    }
+
+    /// Deadlines of leaving and draining.
+    pub(super) fn leave_deadlines(&self, note: &mut impl FnMut(Time)) {
+        let timing = &self.config.timing;
+        match self.leave {
+            Leave::Handing { since } => note(since + timing.dead_after * 2),
+            Leave::Lingering { released, looked } => {
+                note(released + timing.leave());
+                note(looked + timing.heartbeat / 4);
+            }
+            Leave::No | Leave::Withdrawing | Leave::Parting { .. } | Leave::Gone => {}
+        }
+        if let Some(Some(until)) = self.drain
+            && self.state != State::Leaving
+        {
+            note(until);
+        }
+    }
+}

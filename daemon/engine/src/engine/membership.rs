@@ -1,0 +1,469 @@
+//! Hearing, joining and fencing: R1, R6, R7 (SPEC 6.3, 6.8).
+
+use std::collections::BTreeMap;
+
+use nlb_protocol::frame::State;
+use nlb_protocol::{NodeId, Sequence};
+
+use super::Engine;
+use super::clients::Gone;
+use super::machine::{self, Event};
+use super::peers::Peer;
+use crate::notice::{FenceCause, Notice};
+use crate::time::Time;
+
+/// What a node remembers of its own membership.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// When the node began to listen, or to join again.
+    joining_since: Time,
+    /// When and with which number it first said `joining` since then.
+    said_joining: Option<(Time, Sequence)>,
+    /// When it last became active.
+    pub(super) active_since: Time,
+    /// When a fence cause was last seen.
+    fenced_at: Time,
+    /// Nodes of lower id that others name and this node does not hear, with since when.
+    unheard: BTreeMap<NodeId, (Time, NodeId)>,
+    /// Since when nobody is heard, if so.
+    alone_since: Option<Time>,
+    /// Something came off the wire since then.
+    witnessed: bool,
+}
+
+impl Membership {
+    pub(super) fn new(now: Time) -> Self {
+        Self {
+            joining_since: now,
+            said_joining: None,
+            active_since: now,
+            fenced_at: now,
+            unheard: BTreeMap::new(),
+            alone_since: None,
+            witnessed: false,
+        }
+    }
+
+    pub(super) fn wanted_witness(&self) -> Option<Time> {
+        self.alone_since.filter(|_| !self.witnessed)
+    }
+
+    /// Joining began anew.
+    fn restart(&mut self, now: Time) {
+        self.joining_since = now;
+        self.said_joining = None;
+    }
+}
+
+impl Engine {
+    /// R6: whether the node has sent nothing for so long that it has no right left. A node that
+    /// holds none has none to lose.
+    pub(super) fn has_been_silent(&self) -> bool {
+        let holds = match self.state {
+            State::Active | State::Draining | State::Joining => true,
+            State::Leaving => !self.leave.is_over(),
+            State::Fenced | State::Restarting => false,
+        };
+        holds
+            && self
+                .sender
+                .last_left()
+                .is_some_and(|left| self.now.since(left) >= self.config.timing.rights())
+    }
+
+    /// Moves through the state machine and does what the step takes.
+    pub(super) fn raise(&mut self, event: Event, cause: Option<FenceCause>) {
+        let from = self.state;
+        let to = machine::next(from, event);
+        if from == to {
+            return;
+        }
+        self.state = to;
+        self.cause = cause;
+        self.sender.dirty = true;
+        match to {
+            State::Active if from != State::Draining => self.membership.active_since = self.now,
+            State::Joining => self.membership.restart(self.now),
+            State::Fenced => self.give_up_rights(),
+            State::Active | State::Draining | State::Leaving | State::Restarting => {}
+        }
+        self.notify(Notice::State { from, to, cause });
+    }
+
+    /// Fences, whatever the state (SPEC 6.8). A leaving node goes at once instead.
+    pub(super) fn fence(&mut self, cause: FenceCause) {
+        self.membership.fenced_at = self.now;
+        if self.state == State::Leaving {
+            self.abandon();
+            return;
+        }
+        if self.state != State::Fenced {
+            self.counters.fenced += 1;
+        }
+        self.raise(Event::Cause, Some(cause));
+        if self.state == State::Fenced {
+            self.cause = Some(cause);
+        }
+    }
+
+    /// Stops admitting and drops the right to every client. Nothing is sent until the kernel has
+    /// followed.
+    pub(super) fn give_up_rights(&mut self) {
+        self.accepts = nlb_protocol::Buckets::EMPTY;
+        self.releasing = None;
+        self.clients.clear();
+        self.log.void();
+        self.kernel.flush();
+        self.sender.dirty = true;
+    }
+
+    /// Peers that were silent for dead-after are dead.
+    pub(super) fn expire_peers(&mut self) {
+        let dead_after = self.config.timing.dead_after;
+        let dead: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| self.now.since(peer.heard) >= dead_after)
+            .map(|(node, _)| node)
+            .collect();
+        for node in dead {
+            let Some(limit) = self.rights_end(node) else { continue };
+            self.void_peer(node, limit);
+            if let Some(peer) = self.peers.retire(node, false) {
+                self.notify(Notice::PeerGone { node, state: peer.says.state });
+            }
+            self.sender.dirty = true;
+        }
+    }
+
+    /// When a peer that fell silent has certainly lost its rights (SPEC 6.9).
+    pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
+        let timing = &self.config.timing;
+        let peer = self.peers.get(node)?;
+        let fresh = timing.late();
+        let witness = |other: NodeId, peer: &Peer| {
+            other != node && peer.says.state == State::Active && self.now.since(peer.heard) < fresh
+        };
+        let heard_later = |other: &Peer| {
+            other.names(node).is_some_and(|ack| {
+                ack.incarnation_low == super::peers::incarnation_low(peer.incarnation)
+                    && super::peers::later16(ack.sequence_low, peer.heartbeat_sequence.low16())
+            })
+        };
+        let confirmed = self.peers.iter().any(|(other, peer)| witness(other, peer))
+            && !self.peers.iter().any(|(other, peer)| witness(other, peer) && heard_later(peer));
+        let delay = timing.frame_delay();
+        Some(if confirmed {
+            peer.heard + timing.lease() + delay
+        } else {
+            peer.heard + timing.rights() + timing.heartbeat + delay
+        })
+    }
+
+    /// A peer ended without handing over: packets that arrived until `limit` may be answered.
+    pub(super) fn void_peer(&mut self, node: NodeId, limit: Time) {
+        let expires = limit.max(self.now) + self.config.timing.hold();
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let clients = peer.pins.void(peer.says.pin_version);
+        let answered = Some(core::mem::take(&mut peer.pins.answered));
+        let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
+        if !served && clients.is_empty() {
+            return;
+        }
+        self.waiting.remember_gone(Gone { limit, clients, answered, expires }, self.now);
+        for bucket in nlb_protocol::Bucket::all() {
+            if !self.accepts.contains(bucket) {
+                self.waiting.doubt(bucket, limit);
+            }
+        }
+    }
+
+    /// Something came off the wire.
+    pub(super) fn note_witness(&mut self, arrival: Time) {
+        if self.membership.alone_since.is_some_and(|since| arrival >= since) {
+            self.membership.witnessed = true;
+        }
+    }
+
+    /// R7: notices that nobody is heard.
+    pub(super) fn watch_receiver(&mut self) {
+        let late = self.config.timing.late();
+        let heard = self.peers.iter().any(|(_, peer)| self.now.since(peer.heard) < late);
+        let membership = &mut self.membership;
+        if heard || self.state == State::Leaving {
+            membership.alone_since = None;
+            membership.witnessed = false;
+        } else if membership.alone_since.is_none() {
+            membership.alone_since = Some(self.now);
+        }
+    }
+
+    /// The hash seed of the active peers wins over the own proposal (SPEC 5.5).
+    pub(super) fn follow_seed(&mut self) {
+        let settled = matches!(self.state, State::Active | State::Draining | State::Leaving);
+        if settled {
+            return;
+        }
+        let active = self.peers.iter().find(|(_, peer)| peer.says.state == State::Active);
+        let lower = self
+            .peers
+            .iter()
+            .find(|(node, peer)| peer.says.state == State::Joining && *node < self.config.node);
+        let seed = active.or(lower).map(|(_, peer)| peer.says.seed);
+        if let Some(seed) = seed
+            && seed != self.seed
+        {
+            self.seed = seed;
+            self.sender.dirty = true;
+        }
+    }
+
+    /// Looks for causes to fence and for the end of joining or of a fence.
+    pub(super) fn step_state(&mut self) {
+        self.note_unheard();
+        if let Some(cause) = self.fence_cause() {
+            self.fence(cause);
+            return;
+        }
+        match self.state {
+            State::Fenced => {
+                if self.kernel.is_flushing() {
+                    self.membership.fenced_at = self.now;
+                }
+                let timing = &self.config.timing;
+                let over = self.now.since(self.membership.fenced_at) >= timing.quarantine();
+                let left = self.sender.last_left();
+                if over && left.is_some_and(|left| self.now.since(left) < timing.rights()) {
+                    self.raise(Event::Clear, None);
+                }
+            }
+            State::Joining if self.may_become_active() => {
+                self.raise(Event::Ready, None);
+                if self.drain.is_some() {
+                    self.raise(Event::Drain, None);
+                }
+            }
+            State::Joining
+            | State::Active
+            | State::Draining
+            | State::Leaving
+            | State::Restarting => {}
+        }
+    }
+
+    /// Keeps account of the nodes of lower id that are named and not heard.
+    fn note_unheard(&mut self) {
+        let me = self.config.node;
+        let mut named = BTreeMap::new();
+        for (via, peer) in self.peers.iter() {
+            for ack in &peer.says.peers {
+                if ack.node < me && !self.peers.contains(ack.node) {
+                    named.entry(ack.node).or_insert(via);
+                }
+            }
+        }
+        let now = self.now;
+        let before = core::mem::take(&mut self.membership.unheard);
+        self.membership.unheard = named
+            .into_iter()
+            .map(|(node, via)| (node, (before.get(&node).map_or(now, |known| known.0), via)))
+            .collect();
+    }
+
+    /// R6, R7, R8: why this node must not serve now, if there is a reason.
+    fn fence_cause(&self) -> Option<FenceCause> {
+        let timing = &self.config.timing;
+        let fenced = self.state == State::Fenced;
+        if self.kernel.has_failed() {
+            return Some(FenceCause::Kernel);
+        }
+        if self.leave.is_over() {
+            return None;
+        }
+        let alone = self.membership.wanted_witness();
+        let deaf = alone.is_some_and(|since| self.now.since(since) >= timing.witness());
+        if deaf && (fenced || matches!(self.state, State::Active | State::Draining)) {
+            return Some(FenceCause::Deaf);
+        }
+        let joined = self.now.since(self.membership.joining_since);
+        if self.state == State::Joining && joined < timing.dead_after {
+            return None;
+        }
+        for (node, peer) in self.peers.iter() {
+            if machine::counts(peer.says.state)
+                && let Some(cause) = self.unheard_by(node, peer)
+            {
+                return Some(cause);
+            }
+        }
+        let grace = timing.grace();
+        for (node, (since, via)) in &self.membership.unheard {
+            if fenced || self.now.since(*since) >= grace {
+                return Some(FenceCause::PartialConnectivity { node: *node, via: *via });
+            }
+        }
+        self.too_few()
+    }
+
+    /// R6: whether this peer, which takes part, does not hear this node.
+    fn unheard_by(&self, node: NodeId, peer: &Peer) -> Option<FenceCause> {
+        let timing = &self.config.timing;
+        let Some(acked) = peer.acked else {
+            let known = self.now.since(peer.appeared) >= timing.grace();
+            return (known || self.state == State::Fenced).then_some(FenceCause::Unheard(node));
+        };
+        let active = peer.says.state == State::Active;
+        if active && peer.says.seed != self.seed && node < self.config.node {
+            return Some(FenceCause::ForeignSeed(node));
+        }
+        let fresh = self.now.since(peer.heard) < timing.heartbeat * 2;
+        let stale =
+            self.sender.sent_at(acked).is_none_or(|sent| self.now.since(sent) >= timing.rights());
+        (fresh && stale && self.sender.last_left().is_some())
+            .then_some(FenceCause::StaleAcknowledgement(node))
+    }
+
+    /// R8: whether the group is smaller than it must be to serve.
+    fn too_few(&self) -> Option<FenceCause> {
+        let serving = matches!(self.state, State::Active | State::Draining | State::Fenced);
+        (serving && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
+    }
+
+    /// How many nodes, this one included, could serve together.
+    fn group(&self) -> usize {
+        let others = self.peers.iter().filter(|(_, peer)| {
+            peer.hears_us() && !matches!(peer.says.state, State::Leaving | State::Restarting)
+        });
+        1 + others.count()
+    }
+
+    /// Whether the node may speak yet. It listens first, so that its first heartbeat names whom
+    /// it hears, and nobody takes it for deaf.
+    pub(super) fn may_speak(&self) -> bool {
+        if self.state != State::Joining || self.sender.last_handed().is_some() {
+            return true;
+        }
+        let timing = &self.config.timing;
+        let listened = self.now.since(self.membership.joining_since);
+        listened >= timing.heartbeat * 2
+            && (listened >= timing.dead_after || self.hears_all_named())
+    }
+
+    /// The heartbeat with this number says the state.
+    pub(super) fn note_said(&mut self, sequence: Sequence) {
+        if self.state == State::Joining && self.membership.said_joining.is_none() {
+            self.membership.said_joining = Some((self.now, sequence));
+        }
+    }
+
+    /// Whether everyone whom the peers name is heard.
+    fn hears_all_named(&self) -> bool {
+        let me = self.config.node;
+        let mut named = self.peers.iter().flat_map(|(_, peer)| &peer.says.peers);
+        named.all(|ack| ack.node == me || self.peers.contains(ack.node))
+    }
+
+    /// R1: the conditions under which a joining node takes part.
+    fn may_become_active(&self) -> bool {
+        let timing = &self.config.timing;
+        let Some((said_at, said)) = self.membership.said_joining else { return false };
+        let asked = |peer: &Peer| {
+            machine::counts(peer.says.state)
+                || (peer.says.state == State::Fenced && peer.hears_us())
+        };
+        let acknowledged = self
+            .peers
+            .iter()
+            .all(|(_, peer)| !asked(peer) || peer.acked.is_some_and(|acked| acked >= said));
+        let full = self.now.since(said_at) >= timing.dead_after + timing.heartbeat;
+        let listened = self.now.since(self.membership.joining_since) >= timing.heartbeat * 2;
+        let active = self.peers.iter().any(|(_, peer)| peer.says.state == State::Active);
+        let short = listened && active && self.hears_all_named();
+        let foreign_seed = self
+            .peers
+            .iter()
+            .any(|(_, peer)| peer.says.state == State::Active && peer.says.seed != self.seed);
+        let sees = !self.peers.is_empty() || self.membership.witnessed;
+        acknowledged
+            && (full || short)
+            && self.membership.unheard.is_empty()
+            && !foreign_seed
+            && sees
+            && !self.kernel.is_flushing()
+            && self.group() >= self.config.min_members
+    }
+
+    /// Deadlines of this file's rules.
+    pub(super) fn membership_deadlines(&self, note: &mut impl FnMut(Time)) {
+        let timing = &self.config.timing;
+        for (_, peer) in self.peers.iter() {
+            note(peer.heard + timing.dead_after);
+            note(peer.heard + timing.late());
+            note(peer.appeared + timing.grace());
+            if let Some(sent) = peer.acked.and_then(|acked| self.sender.sent_at(acked)) {
+                note(sent + timing.rights());
+            }
+        }
+        for (since, _) in self.membership.unheard.values() {
+            note(*since + timing.grace());
+        }
+        if let Some(since) = self.membership.wanted_witness() {
+            note(since + timing.witness());
+        }
+        if let Some(left) = self.sender.last_left() {
+            note(left + timing.rights());
+        }
+        match self.state {
+            State::Joining => {
+                note(self.membership.joining_since + timing.heartbeat * 2);
+                note(self.membership.joining_since + timing.dead_after);
+                if let Some((at, _)) = self.membership.said_joining {
+                    note(at + timing.dead_after + timing.heartbeat);
+                }
+            }
+            State::Fenced => note(self.membership.fenced_at + timing.quarantine()),
+            State::Active | State::Draining | State::Leaving | State::Restarting => {}
+        }
+    }
+
+    /// Why the node is not active, in words.
+    pub(super) fn cause_words(&self) -> Option<String> {
+        match self.state {
+            State::Joining => Some(self.joining_words()),
+            State::Fenced => self.cause.map(|cause| match cause {
+                FenceCause::Unheard(node) => format!("node {node} does not hear this node"),
+                FenceCause::StaleAcknowledgement(node) => {
+                    format!("node {node} has not heard this node lately")
+                }
+                FenceCause::PartialConnectivity { node, via } => {
+                    format!("node {via} hears node {node}, this node does not")
+                }
+                FenceCause::Silent => "this node sent nothing for too long".to_owned(),
+                FenceCause::Deaf => "nothing reaches this node any more".to_owned(),
+                FenceCause::ForeignSeed(node) => {
+                    format!("node {node} runs under another hash seed")
+                }
+                FenceCause::Kernel => "the kernel refused the rules".to_owned(),
+                FenceCause::TooFew => "fewer nodes than min_members".to_owned(),
+            }),
+            State::Active | State::Draining | State::Leaving | State::Restarting => None,
+        }
+    }
+
+    fn joining_words(&self) -> String {
+        if self.kernel.is_flushing() {
+            return "waits for the kernel".to_owned();
+        }
+        let said = self.membership.said_joining.map(|(_, said)| said);
+        let silent = self.peers.iter().find(|(_, peer)| {
+            machine::counts(peer.says.state) && (peer.acked.is_none() || peer.acked < said)
+        });
+        match silent {
+            Some((node, _)) => format!("waits for node {node} to acknowledge"),
+            None if self.membership.wanted_witness().is_some() => {
+                "listens; nothing came off the wire yet".to_owned()
+            }
+            None => "listens".to_owned(),
+        }
+    }
+}

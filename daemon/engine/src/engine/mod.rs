@@ -1,0 +1,397 @@
+//! The engine: one cluster on one node, without I/O.
+//!
+//! `handle_*` takes what happened, `poll_*` gives what shall happen. The parts, each in its file:
+//! [`machine`] the states, [`peers`] who is heard, [`membership`] hearing, joining and fencing,
+//! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
+//! clients and their packets, [`pins`] the pin logs, [`kernel`] what the kernel was told,
+//! [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what people see.
+
+mod buckets;
+mod clients;
+mod idle;
+mod kernel;
+mod leave;
+mod machine;
+mod membership;
+mod peers;
+mod pins;
+mod read;
+mod receive;
+mod sender;
+mod stage;
+mod timeout;
+mod transmit;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use nlb_protocol::frame::{Frame, State};
+use nlb_protocol::{Bucket, Buckets, NodeId, Sequence, Weight};
+
+use self::clients::{Clients, Waiting};
+use self::kernel::{Filter, Kernel};
+use self::leave::Leave;
+use self::machine::Event;
+use self::membership::Membership;
+use self::peers::Peers;
+use self::pins::Log;
+use self::sender::Sender;
+use self::view::ViewState;
+use crate::config::Config;
+use crate::manage::{
+    BucketView, ClientView, Command, CommandError, Counters, Explanation, Outcome, Snapshot,
+};
+use crate::notice::{FenceCause, Notice};
+use crate::packet::{ClientPacket, PacketId, Verdict};
+use crate::plan::{Generation, KernelPlan};
+use crate::time::Time;
+
+/// Notices that wait to be fetched; beyond it the oldest are dropped and counted.
+const NOTICES: usize = 1024;
+
+/// A frame that shall leave on every interface of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The frame; the driver encodes and signs it.
+    pub frame: Frame,
+}
+
+/// One cluster on one node.
+///
+/// # Order of calls
+/// After any number of `handle_*` calls: `poll_plan`, then `poll_verdict` until `None`, then
+/// `poll_transmit` until `None` (each followed by `handle_sent` once the frame has really left),
+/// then `poll_notice` until `None`, then wait until `poll_timeout` at the latest.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    /// The latest time that was handed in.
+    now: Time,
+    state: State,
+    cause: Option<FenceCause>,
+    membership: Membership,
+    peers: Peers,
+    view: ViewState,
+    /// The buckets whose new clients this node accepts now.
+    accepts: Buckets,
+    /// Since when a bucket that belongs to another waits to be released.
+    releasing: Option<Time>,
+    clients: Clients,
+    waiting: Waiting,
+    log: Log,
+    kernel: Kernel,
+    /// After the kernel refused a plan: when it is told again.
+    retry_at: Option<Time>,
+    leave: Leave,
+    sender: Sender,
+    /// The hash seed in use.
+    seed: u32,
+    /// The weight in use, when it was taken, and the one that is wanted.
+    weight: Weight,
+    weighed: Option<Time>,
+    weight_wanted: Weight,
+    /// Draining is wanted, and until when.
+    drain: Option<Option<Time>>,
+    /// Sending made something possible: look at the rules before the next frame.
+    recheck: bool,
+    /// Since when the table of idle clients was last looked through.
+    swept: Time,
+    counters: Counters,
+    notices: VecDeque<Notice>,
+    notices_lost: u64,
+}
+
+impl Engine {
+    /// A node that is about to join.
+    #[must_use]
+    pub fn new(config: Config, now: Time) -> Self {
+        Self {
+            now,
+            state: State::Joining,
+            cause: None,
+            membership: Membership::new(now),
+            peers: Peers::default(),
+            view: ViewState::new(config.seed, now),
+            accepts: Buckets::EMPTY,
+            releasing: None,
+            clients: Clients::new(),
+            waiting: Waiting::new(),
+            log: Log::default(),
+            kernel: Kernel::new(),
+            retry_at: None,
+            leave: Leave::No,
+            sender: Sender::new(config.timing, now),
+            seed: config.seed,
+            weight: config.weight,
+            weighed: None,
+            weight_wanted: config.weight,
+            drain: None,
+            recheck: false,
+            swept: now,
+            counters: Counters::default(),
+            notices: VecDeque::new(),
+            notices_lost: 0,
+            config,
+        }
+    }
+
+    /// A decoded, authenticated frame of this cluster. `arrival` is when the kernel received it.
+    pub fn handle_frame(&mut self, frame: Frame, arrival: Time, now: Time) {
+        self.advance(now);
+        self.receive(frame, arrival.min(self.now));
+        self.evaluate();
+    }
+
+    /// The frame with this number has left on at least one interface.
+    pub fn handle_sent(&mut self, sequence: Sequence, now: Time) {
+        // What left counts before it is asked whether too little left.
+        self.sender.left(sequence);
+        self.advance(now);
+    }
+
+    /// The time that `poll_timeout` named has come. Calling it early or often does no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.advance(now);
+        self.evaluate();
+    }
+
+    /// A packet from the queue. `arrival` is when the kernel received it. A `Hold` is settled
+    /// later by `poll_verdict`.
+    pub fn handle_packet(&mut self, packet: ClientPacket, arrival: Time, now: Time) -> Verdict {
+        self.advance(now);
+        let arrival = arrival.min(self.now);
+        self.note_witness(arrival);
+        self.judge(packet, arrival)
+    }
+
+    /// The kernel is in the state of this plan (or of a later one).
+    pub fn handle_applied(&mut self, generation: Generation, now: Time) {
+        self.advance(now);
+        let forgotten = self.kernel.applied(generation);
+        self.forgotten(&forgotten);
+        if !self.kernel.has_failed() {
+            self.retry_at = None;
+        }
+        self.evaluate();
+    }
+
+    /// The kernel refused a plan: the node withdraws until a plan is applied again.
+    pub fn handle_kernel_failed(&mut self, now: Time) {
+        self.advance(now);
+        self.fence(FenceCause::Kernel);
+        self.kernel.flush();
+        self.kernel.failed();
+        self.retry_at = Some(self.now + self.config.timing.heartbeat);
+        self.evaluate();
+    }
+
+    /// What the kernel's sticky sets held, each with the idle time left, as of `listed`.
+    ///
+    /// A set's entries start with [`Config::kernel_idle`] left.
+    pub fn handle_sticky_listed(&mut self, clients: &[(IpAddr, Duration)], listed: Time) {
+        self.listed(clients, listed.min(self.now));
+        self.evaluate();
+    }
+
+    /// The kernel lost its sticky sets (somebody flushed the rules): the next plan remembers them.
+    pub fn handle_sticky_lost(&mut self, now: Time) {
+        self.advance(now);
+        self.remember_all();
+        self.evaluate();
+    }
+
+    /// Some frame arrived from the wire after `wants_witness` said since when it is asked for.
+    pub fn handle_witness(&mut self, now: Time) {
+        self.advance(now);
+        self.note_witness(self.now);
+        self.evaluate();
+    }
+
+    /// A command.
+    ///
+    /// # Errors
+    /// When the state does not allow it; nothing has changed then.
+    pub fn handle_command(&mut self, command: Command, now: Time) -> Result<Outcome, CommandError> {
+        self.advance(now);
+        if self.state == State::Leaving {
+            return if command == Command::Leave {
+                Ok(Outcome::Unchanged)
+            } else {
+                Err(CommandError::Leaving)
+            };
+        }
+        let outcome = match command {
+            Command::SetWeight(weight) if weight == self.weight_wanted => Outcome::Unchanged,
+            Command::SetWeight(weight) => {
+                self.weight_wanted = weight;
+                Outcome::Changed
+            }
+            Command::Leave => {
+                self.begin_leaving();
+                Outcome::Changed
+            }
+            Command::Drain { timeout } => {
+                let known = self.drain.is_some();
+                self.drain = Some(timeout.map(|timeout| self.now + timeout));
+                self.raise(Event::Drain, None);
+                if known { Outcome::Unchanged } else { Outcome::Changed }
+            }
+            Command::Undrain => {
+                let known = self.drain.take().is_some();
+                self.raise(Event::Undrain, None);
+                if known { Outcome::Changed } else { Outcome::Unchanged }
+            }
+        };
+        self.evaluate();
+        Ok(outcome)
+    }
+
+    /// The kernel state wanted, if it changed since the last call.
+    pub fn poll_plan(&mut self) -> Option<KernelPlan> {
+        if self.retry_at.is_some_and(|at| at > self.now) {
+            return None;
+        }
+        let filter = self.wanted_filter();
+        self.kernel.poll(filter)
+    }
+
+    /// The verdict on a packet that was held. `now` is checked against the admission deadline.
+    pub fn poll_verdict(&mut self, now: Time) -> Option<(PacketId, Verdict)> {
+        self.advance(now);
+        self.next_verdict()
+    }
+
+    /// The next frame to send, if one is due.
+    pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        self.advance(now);
+        self.next_frame().map(|frame| Transmit { frame })
+    }
+
+    /// The next event.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// When `handle_timeout` is to be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Time {
+        self.next_timeout()
+    }
+
+    /// Since when the engine waits for a sign that this node's receiver works, if it does (R7).
+    /// The driver provokes frames (ARP and ND probes) and calls `handle_witness`.
+    #[must_use]
+    pub fn wants_witness(&self) -> Option<Time> {
+        self.membership.wanted_witness()
+    }
+
+    /// Whether this node answers ARP and ND requests of `asker` (design: the owner of its bucket,
+    /// or anybody while the cluster converges).
+    #[must_use]
+    pub fn answers_neighbour(&self, asker: IpAddr) -> bool {
+        machine::serves(self.state)
+            && !self.leave.is_over()
+            && (self.accepts.contains(self.bucket(asker)) || !self.view.converged)
+    }
+
+    /// The bucket of a client under the seed in use.
+    #[must_use]
+    pub fn bucket(&self, client: IpAddr) -> Bucket {
+        nlb_protocol::hash::bucket(client, self.seed)
+    }
+
+    /// The cluster as this node sees it.
+    #[must_use]
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        self.read_snapshot(now)
+    }
+
+    /// Every bucket.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<BucketView> {
+        Bucket::all().map(|bucket| self.read_bucket(bucket)).collect()
+    }
+
+    /// At most `limit` of the clients that this node keeps.
+    #[must_use]
+    pub fn clients(&self, limit: usize, now: Time) -> Vec<ClientView> {
+        self.read_clients(limit, now)
+    }
+
+    /// Where a client goes, and why.
+    #[must_use]
+    pub fn explain(&self, client: IpAddr, now: Time) -> Explanation {
+        self.read_explanation(client, now)
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// This node's state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The buckets whose new clients this node accepts now.
+    #[must_use]
+    pub fn accepts(&self) -> &Buckets {
+        &self.accepts
+    }
+
+    /// Notices that were dropped because nobody fetched them.
+    #[must_use]
+    pub fn notices_lost(&self) -> u64 {
+        self.notices_lost
+    }
+
+    /// Takes the time, and gives up what was lost by not sending: before anything else, because
+    /// after a stop the first event may be anything (SPEC 6.8).
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        if self.has_been_silent() {
+            self.fence(FenceCause::Silent);
+        }
+    }
+
+    /// Draws every conclusion from what is known now.
+    fn evaluate(&mut self) {
+        self.expire_peers();
+        self.watch_receiver();
+        self.follow_seed();
+        self.step_state();
+        self.take_weight();
+        self.refresh_view();
+        self.move_buckets();
+        self.step_leave();
+        self.step_drain();
+        self.sweep_clients();
+        self.settle_held();
+        self.note_convergence();
+    }
+
+    fn wanted_filter(&self) -> Filter {
+        let leaving = self.state == State::Leaving && !self.leave.is_over();
+        Filter {
+            buckets: self.coming_filter(),
+            divert: !self.config.offload || leaving,
+            seed: self.seed,
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if self.notices.len() >= NOTICES {
+            self.notices.pop_front();
+            self.notices_lost += 1;
+        }
+        self.notices.push_back(notice);
+    }
+}

@@ -1,0 +1,158 @@
+//! The peers that this node hears, and who is remembered of those it heard (SPEC 6.3).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use nlb_protocol::frame::{Header, Heartbeat, PeerAck};
+use nlb_protocol::ids::MAX_PEERS;
+use nlb_protocol::{Incarnation, NodeId, Sequence};
+
+use super::pins::Replica;
+use crate::time::Time;
+
+/// Lives that are remembered after they ended, so that a recording of them stays one.
+const RETIRED: usize = 256;
+
+/// A node that is heard.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) incarnation: Incarnation,
+    /// Of the latest frame of any kind.
+    pub(super) sequence: Sequence,
+    /// Of the latest heartbeat.
+    pub(super) heartbeat_sequence: Sequence,
+    /// When the latest heartbeat arrived.
+    pub(super) heard: Time,
+    /// When the first one of this life arrived.
+    pub(super) appeared: Time,
+    /// The latest heartbeat.
+    pub(super) says: Heartbeat,
+    /// Which heartbeat of this node the peer heard last; `None`: it does not hear this life.
+    pub(super) acked: Option<Sequence>,
+    /// When it first showed that it released everything while leaving.
+    pub(super) released: Option<Time>,
+    /// How many buckets of ours it showed in its latest heartbeat.
+    pub(super) overlap: usize,
+    pub(super) name: String,
+    pub(super) software: String,
+    pub(super) pins: Replica,
+}
+
+impl Peer {
+    pub(super) fn hears_us(&self) -> bool {
+        self.acked.is_some()
+    }
+
+    /// What the peer heard last of `node`.
+    pub(super) fn names(&self, node: NodeId) -> Option<&PeerAck> {
+        let found = self.says.peers.binary_search_by_key(&node, |peer| peer.node);
+        found.ok().map(|index| &self.says.peers[index])
+    }
+}
+
+/// Whether `low` is a later sequence number than `than`, both cut to 16 bits.
+pub(super) const fn later16(low: u16, than: u16) -> bool {
+    let ahead = low.wrapping_sub(than);
+    ahead != 0 && ahead < 0x8000
+}
+
+/// The low half of an incarnation, as acknowledgements name it (SPEC 4.3).
+pub(super) const fn incarnation_low(incarnation: Incarnation) -> u32 {
+    (incarnation.0 & 0xffff_ffff) as u32
+}
+
+/// Why a frame of a peer is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its number is not higher than that of an earlier frame.
+    Replayed,
+    /// It comes from a life that ended.
+    OldIncarnation,
+    /// There is no room for another peer.
+    TooMany,
+    /// Nothing was heard of the sender that this could belong to, or its new life is not proven.
+    Unknown,
+}
+
+/// Everyone who is heard.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    map: BTreeMap<NodeId, Peer>,
+    retired: VecDeque<(NodeId, Incarnation, Sequence, bool)>,
+}
+
+impl Peers {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.map.iter().map(|(node, peer)| (*node, peer))
+    }
+
+    pub(super) fn get(&self, node: NodeId) -> Option<&Peer> {
+        self.map.get(&node)
+    }
+
+    pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+        self.map.get_mut(&node)
+    }
+
+    pub(super) fn contains(&self, node: NodeId) -> bool {
+        self.map.contains_key(&node)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Whether a frame with this header may be used (SPEC 5.3). `proven`: it is a heartbeat that
+    /// names this node's life, which no recording from before that life can.
+    pub(super) fn check(&self, header: &Header, proven: bool, fresh: bool) -> Result<(), Refusal> {
+        if let Some(peer) = self.map.get(&header.node)
+            && peer.incarnation == header.incarnation
+        {
+            return if header.sequence > peer.sequence { Ok(()) } else { Err(Refusal::Replayed) };
+        }
+        let past = self.retired.iter().find(|(node, incarnation, _, _)| {
+            *node == header.node && *incarnation == header.incarnation
+        });
+        match past {
+            Some((_, _, _, true)) => return Err(Refusal::OldIncarnation),
+            Some((_, _, last, false)) if header.sequence <= *last => {
+                return Err(Refusal::Replayed);
+            }
+            _ => {}
+        }
+        match self.map.get(&header.node) {
+            // A new life of a node whose old one is still fresh: believed when it proves itself.
+            Some(_) if fresh && !proven => Err(Refusal::Unknown),
+            Some(_) => Ok(()),
+            None if self.map.len() >= MAX_PEERS => Err(Refusal::TooMany),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn insert(&mut self, node: NodeId, peer: Peer) {
+        self.map.insert(node, peer);
+    }
+
+    /// Takes a peer out and remembers its life. `replaced`: another life has begun.
+    pub(super) fn retire(&mut self, node: NodeId, replaced: bool) -> Option<Peer> {
+        let peer = self.map.remove(&node)?;
+        if self.retired.len() >= RETIRED {
+            self.retired.pop_front();
+        }
+        let lives = |entry: &(NodeId, Incarnation, Sequence, bool)| {
+            entry.0 == node && entry.1 == peer.incarnation
+        };
+        self.retired.retain(|entry| !lives(entry));
+        if replaced {
+            let older = self.retired.iter_mut().filter(|entry| entry.0 == node);
+            older.for_each(|entry| entry.3 = true);
+        }
+        self.retired.push_back((node, peer.incarnation, peer.sequence, replaced));
+        Some(peer)
+    }
+
+    /// A node that had gone is back in a new life: its earlier ones are over for good.
+    pub(super) fn begin_life(&mut self, node: NodeId, incarnation: Incarnation) {
+        let older = self.retired.iter_mut().filter(|entry| entry.0 == node);
+        older.for_each(|entry| entry.3 = entry.1 != incarnation);
+    }
+}

@@ -1,0 +1,262 @@
+//! What a frame of a peer changes (SPEC 5.3, 6.3, 6.7).
+
+use nlb_protocol::frame::{
+    Frame, Header, Heartbeat, Information, Message, PeerAck, PinDelta, PinRequest, PinSnapshot,
+    State,
+};
+use nlb_protocol::ids::MAX_PEERS;
+use nlb_protocol::{Buckets, NodeId};
+
+use super::Engine;
+use super::clients::Gone;
+use super::machine;
+use super::peers::{Peer, Refusal, incarnation_low};
+use super::pins::{Changes, Replica};
+use crate::notice::Notice;
+use crate::time::Time;
+
+impl Engine {
+    /// A frame of the cluster, as it was decoded.
+    pub(super) fn receive(&mut self, frame: Frame, arrival: Time) {
+        let header = frame.header;
+        if header.node == self.config.node {
+            self.own_id(&header);
+            return;
+        }
+        if header.incarnation.0 == 0 || header.cluster != self.config.cluster {
+            self.counters.unusable += 1;
+            return;
+        }
+        match frame.message {
+            Message::Heartbeat(heartbeat) => self.heartbeat(&header, heartbeat, arrival),
+            Message::Information(information) if self.accept(&header) => {
+                self.information(&header, information);
+            }
+            Message::PinDelta(delta) if self.accept(&header) => self.delta(&header, &delta),
+            Message::PinSnapshot(part) if self.accept(&header) => self.part(&header, part),
+            Message::PinRequest(request) if self.accept(&header) => self.requested(&request),
+            Message::Information(_)
+            | Message::PinDelta(_)
+            | Message::PinSnapshot(_)
+            | Message::PinRequest(_) => {}
+        }
+    }
+
+    /// A frame with this node's id: its own, come back, or another machine's.
+    fn own_id(&mut self, header: &Header) {
+        if header.incarnation != self.config.incarnation {
+            self.counters.own_node_id += 1;
+            if self.counters.own_node_id.is_power_of_two() {
+                self.notify(Notice::OwnNodeId);
+            }
+        }
+    }
+
+    /// Whether a frame that is no heartbeat may be used; if so, its number is used up.
+    fn accept(&mut self, header: &Header) -> bool {
+        let verdict = self.peers.check(header, false, true);
+        let known = self.peers.get_mut(header.node);
+        match (verdict, known) {
+            (Ok(()), Some(peer)) if peer.incarnation == header.incarnation => {
+                peer.sequence = header.sequence;
+                true
+            }
+            (Ok(()), _) => false,
+            (Err(refusal), _) => {
+                self.count_refusal(refusal);
+                false
+            }
+        }
+    }
+
+    fn count_refusal(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Replayed => self.counters.replayed += 1,
+            Refusal::OldIncarnation => self.counters.old_incarnation += 1,
+            Refusal::TooMany => self.counters.too_many_peers += 1,
+            Refusal::Unknown => self.counters.unusable += 1,
+        }
+    }
+
+    fn heartbeat(&mut self, header: &Header, mut says: Heartbeat, arrival: Time) {
+        let node = header.node;
+        says.peers.truncate(MAX_PEERS);
+        says.peers.sort_by_key(|ack| ack.node);
+        says.peers.dedup_by_key(|ack| ack.node);
+        let low = incarnation_low(self.config.incarnation);
+        let names_us = |ack: &&PeerAck| ack.node == self.config.node && ack.incarnation_low == low;
+        let named = says.peers.iter().find(names_us).map(|ack| ack.sequence_low);
+        let acked = named.map(|sequence| self.sender.acknowledged(sequence));
+        let late = self.config.timing.late();
+        let fresh = self.peers.get(node).is_some_and(|peer| self.now.since(peer.heard) < late);
+        if let Err(refusal) = self.peers.check(header, acked.is_some(), fresh) {
+            self.count_refusal(refusal);
+            return;
+        }
+        self.counters.heartbeats_received += 1;
+        self.note_witness(arrival);
+        self.view.see(says.epoch);
+        if self.peers.get(node).is_none_or(|peer| peer.incarnation != header.incarnation) {
+            self.begin_peer(header, says, acked, arrival);
+        } else {
+            self.update_peer(header, says, acked, arrival);
+        }
+        self.note_peer_pins(node, arrival);
+        self.note_overlap(node);
+    }
+
+    /// A node is heard for the first time, or in a new life.
+    fn begin_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
+        let Header { node, incarnation, sequence, .. } = *header;
+        if self.peers.contains(node) {
+            // Its kernel was flushed before it spoke again (SPEC 6.8).
+            self.void_peer(node, arrival + self.config.timing.skew());
+            self.peers.retire(node, true);
+        }
+        self.peers.begin_life(node, incarnation);
+        let peer = Peer {
+            incarnation,
+            sequence,
+            heartbeat_sequence: sequence,
+            heard: arrival,
+            appeared: self.now,
+            says,
+            acked,
+            released: None,
+            overlap: 0,
+            name: String::new(),
+            software: String::new(),
+            pins: Replica::default(),
+        };
+        self.peers.insert(node, peer);
+        self.sender.dirty = true;
+        self.sender.information_wanted = true;
+        self.notify(Notice::PeerAppeared { node, incarnation });
+    }
+
+    /// The next heartbeat of a known life.
+    fn update_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
+        let node = header.node;
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let before = (peer.says.state, peer.says.weight, peer.hears_us());
+        let after = (says.state, says.weight, acked.is_some());
+        if machine::serves(before.0) && machine::pinless(after.0) {
+            // It gave up its rights, and its kernel had followed before it said so.
+            self.void_peer(node, arrival + self.config.timing.skew());
+        }
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.sequence = header.sequence;
+        peer.heartbeat_sequence = header.sequence;
+        peer.heard = arrival.max(peer.heard);
+        if before.2 && !after.2 {
+            // It lost this node just now: that is not the beginning of an acquaintance.
+            peer.appeared = Time::ZERO;
+        }
+        peer.says = says;
+        peer.acked = acked;
+        if before.0 != after.0 {
+            self.notify(Notice::PeerState { node, from: before.0, to: after.0 });
+        }
+        if before.1 != after.1 {
+            self.notify(Notice::PeerWeight { node, weight: after.1 });
+        }
+    }
+
+    /// What the heartbeat means for the copy of the peer's pin log.
+    fn note_peer_pins(&mut self, node: NodeId, arrival: Time) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if machine::pinless(peer.says.state) {
+            peer.pins.void(peer.says.pin_version);
+        }
+        let behind = peer.pins.version < peer.says.pin_version.0;
+        peer.pins.behind = behind.then(|| peer.pins.behind.unwrap_or(now));
+        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
+        peer.released = released.then(|| peer.released.unwrap_or(arrival));
+    }
+
+    /// I1 as far as one node can see it.
+    fn note_overlap(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let mut shared = Buckets::EMPTY;
+        if peer.hears_us() && machine::serves(peer.says.state) && machine::serves(self.state) {
+            shared = peer.says.accepts.clone();
+            shared.intersect_with(&self.accepts);
+        }
+        let buckets = shared.len();
+        let new = buckets > peer.overlap;
+        peer.overlap = buckets;
+        if buckets > 0 {
+            self.yield_overlap(node, &shared);
+        }
+        if new {
+            self.counters.overlaps += 1;
+            self.notify(Notice::Overlap { node, buckets });
+        }
+    }
+
+    fn information(&mut self, header: &Header, information: Information) {
+        if let Some(peer) = self.peers.get_mut(header.node) {
+            peer.name = information.name;
+            peer.software = information.software;
+        }
+    }
+
+    /// How many pins of others still find room.
+    fn pin_room(&self) -> usize {
+        let kept: usize = self.peers.iter().map(|(_, peer)| peer.pins.clients.len()).sum();
+        self.config.limits.pins.saturating_sub(kept + self.waiting.gone_clients())
+    }
+
+    fn delta(&mut self, header: &Header, delta: &PinDelta) {
+        let room = self.pin_room();
+        let Some(peer) = self.peers.get_mut(header.node) else { return };
+        let changes = peer.pins.apply(delta, room);
+        self.pins_changed(header.node, changes);
+    }
+
+    fn part(&mut self, header: &Header, part: PinSnapshot) {
+        let room = self.pin_room();
+        let Some(peer) = self.peers.get_mut(header.node) else { return };
+        if let Some(changes) = peer.pins.assemble(part, room) {
+            self.pins_changed(header.node, changes);
+        }
+    }
+
+    fn requested(&mut self, request: &PinRequest) {
+        let ours = request.owner == self.config.node
+            && request.owner_incarnation == self.config.incarnation;
+        if ours {
+            self.log.resend(request.after);
+        }
+    }
+
+    /// A peer's pins are others now.
+    fn pins_changed(&mut self, node: NodeId, changes: Changes) {
+        self.counters.pins_unusable += changes.unusable;
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if peer.pins.version >= peer.says.pin_version.0 {
+            peer.pins.behind = None;
+        }
+        let released = peer.released;
+        for client in changes.unpinned {
+            // Until it showed the release, the leaver's kernel may have answered (SPEC 6.10).
+            if let Some(released) = released {
+                let bucket = self.bucket(client);
+                self.waiting.doubt(bucket, released);
+            }
+        }
+        if !changes.lost.is_empty() {
+            let expires = now + self.config.timing.hold();
+            let gone = Gone { limit: now, clients: changes.lost, answered: None, expires };
+            self.waiting.remember_gone(gone, now);
+        }
+        for client in changes.pinned {
+            self.pinned_by_peer(node, client);
+        }
+    }
+}
+
+/// Which heartbeat of this node a peer heard last.
+type Acked = Option<nlb_protocol::Sequence>;

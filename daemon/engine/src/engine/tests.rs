@@ -1,0 +1,173 @@
+//! Whole engines talking to each other over a perfect wire. The simulator does the rest.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use nlb_protocol::frame::State;
+use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
+
+use super::Engine;
+use crate::config::{Config, Limits, Timing};
+use crate::manage::{Command, Outcome};
+use crate::notice::Notice;
+use crate::packet::{ClientPacket, PacketId, Verdict};
+use crate::time::Time;
+
+pub(super) fn config(node: u64) -> Config {
+    Config {
+        cluster: ClusterId(1),
+        node: NodeId(node),
+        incarnation: Incarnation(0x1000 + node),
+        name: format!("n{node}"),
+        software: "test".to_owned(),
+        timing: Timing::default(),
+        weight: Weight::DEFAULT,
+        seed: 7,
+        sticky_idle: Duration::from_secs(1800),
+        offload: true,
+        min_members: 1,
+        limits: Limits::default(),
+    }
+}
+
+/// Engines on one wire, their kernels in no time.
+pub(super) struct Segment {
+    pub(super) now: Time,
+    pub(super) nodes: Vec<Option<Engine>>,
+    pub(super) verdicts: Vec<(usize, PacketId, Verdict)>,
+    pub(super) notices: Vec<(usize, Notice)>,
+}
+
+impl Segment {
+    pub(super) fn new(count: u64) -> Self {
+        let now = Time::from_nanos(60_000_000_000);
+        let nodes = (1..=count).map(|node| Some(Engine::new(config(node), now))).collect();
+        Self { now, nodes, verdicts: Vec::new(), notices: Vec::new() }
+    }
+
+    pub(super) fn node(&mut self, index: usize) -> &mut Engine {
+        self.nodes[index].as_mut().expect("the node is up")
+    }
+
+    fn poll(&mut self, index: usize) {
+        let now = self.now;
+        let mut frames = Vec::new();
+        let Some(engine) = self.nodes[index].as_mut() else { return };
+        while let Some(plan) = engine.poll_plan() {
+            engine.handle_applied(plan.generation, now);
+        }
+        while let Some((id, verdict)) = engine.poll_verdict(now) {
+            self.verdicts.push((index, id, verdict));
+        }
+        while let Some(transmit) = engine.poll_transmit(now) {
+            engine.handle_sent(transmit.frame.header.sequence, now);
+            frames.push(transmit.frame);
+        }
+        while let Some(notice) = engine.poll_notice() {
+            self.notices.push((index, notice));
+        }
+        for frame in frames {
+            for other in (0..self.nodes.len()).filter(|other| *other != index) {
+                if let Some(engine) = self.nodes[other].as_mut() {
+                    engine.handle_frame(frame.clone(), now, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(1);
+            for index in 0..self.nodes.len() {
+                let now = self.now;
+                if let Some(engine) = self.nodes[index].as_mut() {
+                    if engine.wants_witness().is_some() {
+                        engine.handle_witness(now);
+                    }
+                    if engine.poll_timeout() <= now {
+                        engine.handle_timeout(now);
+                    }
+                }
+                self.poll(index);
+            }
+        }
+    }
+
+    pub(super) fn packet(&mut self, id: u32, client: u32) -> Vec<Verdict> {
+        let packet = ClientPacket {
+            id: PacketId(id),
+            client: IpAddr::V4(Ipv4Addr::from(client)),
+            opens: true,
+            fingerprint: u64::from(id),
+        };
+        let now = self.now;
+        let verdicts = self.nodes.iter_mut().flatten();
+        verdicts.map(|engine| engine.handle_packet(packet, now, now)).collect()
+    }
+
+    fn shares(&self) -> Vec<usize> {
+        self.nodes.iter().flatten().map(|engine| engine.accepts().len()).collect()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_lone_node_takes_everything() {
+    let mut segment = Segment::new(1);
+    segment.run(SECOND * 2);
+    assert_eq!(segment.shares(), [4096]);
+    assert_eq!(segment.packet(1, 0x0a00_0001), [Verdict::Accept]);
+    let now = segment.now;
+    assert!(segment.node(0).snapshot(now).converged);
+}
+
+#[test]
+fn three_nodes_share_and_the_rest_take_over() {
+    let mut segment = Segment::new(3);
+    segment.run(SECOND * 2);
+    let mut shares = segment.shares();
+    shares.sort_unstable();
+    assert_eq!(shares, [1365, 1365, 1366]);
+    for client in 0..100 {
+        let verdicts = segment.packet(client, 0x0a00_0000 + client);
+        assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Accept).count(), 1);
+    }
+    segment.nodes[1] = None;
+    segment.run(Duration::from_millis(1100));
+    assert_eq!(segment.shares().iter().sum::<usize>(), 4096);
+}
+
+#[test]
+fn a_weight_moves_buckets_and_their_clients_stay() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    let owners: Vec<_> = (0..200).map(|c| segment.packet(c, 0x0a00_0000 + c)).collect();
+    let weight = Weight::new(300).expect("a weight");
+    let now = segment.now;
+    assert_eq!(
+        segment.node(0).handle_command(Command::SetWeight(weight), now),
+        Ok(Outcome::Changed)
+    );
+    segment.run(Duration::from_millis(20));
+    assert_eq!(segment.shares(), [1024, 3072]);
+    for client in 0..200 {
+        let now = segment.packet(1000 + client, 0x0a00_0000 + client);
+        assert_eq!(now, owners[client as usize], "client {client}");
+    }
+}
+
+#[test]
+fn a_leaving_node_hands_over_and_is_gone() {
+    let mut segment = Segment::new(3);
+    segment.run(SECOND * 2);
+    (0..200).for_each(|client| drop(segment.packet(client, 0x0a00_0000 + client)));
+    let now = segment.now;
+    assert_eq!(segment.node(2).handle_command(Command::Leave, now), Ok(Outcome::Changed));
+    segment.run(SECOND);
+    assert!(segment.notices.contains(&(2, Notice::Left)));
+    assert_eq!(segment.shares(), [2048, 2048, 0]);
+    let now = segment.now;
+    assert_eq!(segment.node(0).snapshot(now).state, State::Active);
+}

@@ -1,0 +1,54 @@
+//! When the engine wants to be called next.
+
+use super::Engine;
+use super::leave::Leave;
+use crate::time::Time;
+
+impl Engine {
+    /// The earliest deadline of any rule. Those that lie in the past were looked at when they
+    /// passed; only what is due to be fetched counts at once.
+    pub(super) fn next_timeout(&self) -> Time {
+        let now = self.now;
+        let mut next = now + self.config.timing.heartbeat;
+        let mut note = |at: Time| {
+            if at > now {
+                next = next.min(at);
+            }
+        };
+        self.membership_deadlines(&mut note);
+        self.move_deadlines(&mut note);
+        self.leave_deadlines(&mut note);
+        self.hold_deadline().into_iter().for_each(&mut note);
+        self.sweep_deadline().into_iter().for_each(&mut note);
+        self.retry_at.into_iter().for_each(&mut note);
+        if self.weight != self.weight_wanted {
+            let gap = self.config.timing.heartbeat * 2;
+            self.weighed.into_iter().for_each(|at| note(at + gap));
+        }
+        self.transmit_deadlines(&mut note);
+        if self.is_something_due() { now } else { next }
+    }
+
+    fn transmit_deadlines(&self, note: &mut impl FnMut(Time)) {
+        if self.leave == Leave::Gone {
+            return;
+        }
+        self.sender.heartbeat_at().into_iter().for_each(&mut *note);
+        if self.log.is_pending() {
+            note(self.sender.pin_at());
+        }
+        for (_, peer) in self.peers.iter() {
+            if peer.pins.behind.is_some() {
+                let asked = peer.pins.asked.unwrap_or(self.now);
+                note(asked + self.config.timing.heartbeat / 4);
+            }
+        }
+    }
+
+    /// Whether a poll would give something now.
+    fn is_something_due(&self) -> bool {
+        let retrying = self.retry_at.is_some_and(|at| at > self.now);
+        let plan = !retrying && self.kernel.wants(&self.wanted_filter());
+        plan || !self.waiting.ready.is_empty()
+    }
+}
