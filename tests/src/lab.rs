@@ -2,7 +2,7 @@
 //!
 //! Addresses: server `i` (from 1) has 192.0.2.i and 2001:db8::i, the client 192.0.2.200 and
 //! 2001:db8::c8, the router 192.0.2.254 and 2001:db8::fe. The service has 192.0.2.50 and
-//! 2001:db8::50. Behind the client lie 10.20.0.0/16 and 2001:db8:20::/64: every address of them is
+//! 2001:db8::50. Behind the client lie 10.0.0.0/8 and 2001:db8:20::/64: every address of them is
 //! the client's own, so that it can speak with as many sources as a test wants.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -72,7 +72,7 @@ impl Lab {
             server.ip(&format!(
                 "addr add 192.0.2.{number}/24 dev eth0\n\
                  addr add 2001:db8::{number:x}/64 dev eth0 nodad\n\
-                 route add 10.20.0.0/16 via 192.0.2.200\n\
+                 route add 10.0.0.0/8 via 192.0.2.200\n\
                  route add 2001:db8:20::/64 via 2001:db8::c8\n\
                  route add 203.0.113.0/24 via 192.0.2.254\n\
                  route add 2001:db8:71::/64 via 2001:db8::fe"
@@ -83,7 +83,7 @@ impl Lab {
         client.set_sysctl("net/ipv6/ip_nonlocal_bind", "1")?;
         client.ip("addr add 192.0.2.200/24 dev eth0\n\
              addr add 2001:db8::c8/64 dev eth0 nodad\n\
-             route add local 10.20.0.0/16 dev lo\n\
+             route add local 10.0.0.0/8 dev lo\n\
              route add local 2001:db8:20::/64 dev lo")?;
         let outsider = attach(&switch, "outsider", MacAddr([2, 0x10, 0, 0, 1, 1]))?;
         let router = if options.router { Some(build_router(&switch)?) } else { None };
@@ -168,10 +168,10 @@ pub const fn server_mac(number: usize) -> MacAddr {
 
 /// Source `index` of the client's range, IPv4.
 #[must_use]
-pub fn source4(index: u32) -> IpAddr {
-    // From 10.20.0.1 on, 65,000 of them.
-    let [_, _, high, low] = (1 + index % 65_000).to_be_bytes();
-    IpAddr::V4(Ipv4Addr::new(10, 20, high, low))
+pub const fn source4(index: u32) -> IpAddr {
+    // From 10.0.0.1 on, sixteen million of them.
+    let [_, high, middle, low] = (1 + index).to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, high, middle, low))
 }
 
 /// Source `index` of the client's range, IPv6.

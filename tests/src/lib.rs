@@ -12,6 +12,7 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod figures;
 pub mod inject;
 pub mod lab;
 pub mod load;
