@@ -24,5 +24,6 @@ pub mod service;
 pub mod spec;
 pub mod stamp;
 pub mod status;
+pub mod traffic;
 pub mod wait;
 pub mod wire;

@@ -1,0 +1,128 @@
+//! Frames that are no frames of the cluster: dropped, each under its own counter.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nlb_protocol::auth::KeyRing;
+use nlb_protocol::frame::{Frame, Header, Information, MAX_FRAME, Message};
+use nlb_protocol::{ClusterId, Incarnation, MacAddr, NodeId, Sequence, addr};
+use nlb_tests::cluster::Cluster;
+use nlb_tests::inject::{Injector, ethernet};
+use nlb_tests::lab::LabOptions;
+use nlb_tests::random::Random;
+use nlb_tests::spec::{ClusterSpec, KEY};
+use nlb_tests::wait::wait_for;
+
+/// How many of each kind are sent.
+const COPIES: u64 = 5;
+
+/// An authentic frame that changes nothing, of a node that nobody knows.
+fn frame(cluster: u16, keys: &KeyRing, sequence: u64) -> Vec<u8> {
+    let header = Header {
+        cluster: ClusterId(cluster),
+        node: NodeId(99),
+        incarnation: Incarnation(0x1234_5678_9abc),
+        sequence: Sequence(sequence),
+    };
+    let message =
+        Message::Information(Information { name: "stranger".into(), software: "0".into() });
+    let mut bytes = [0; MAX_FRAME];
+    let length = Frame { header, message }.encode(keys, &mut bytes);
+    bytes[..length].to_vec()
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn every_bad_frame_has_its_own_counter() {
+    let spec = ClusterSpec::default();
+    Cluster::test(&LabOptions::default(), &spec, &[100, 100], |cluster| {
+        // A frame longer than any that is allowed needs a wider way into the bridge.
+        cluster.lab.switch.ip("link set p-outsider mtu 1600")?;
+        cluster.lab.outsider.ip("link set eth0 mtu 1600")?;
+        let keys = KeyRing::new(&[KEY]).context("keys")?;
+        let foreign = KeyRing::new(&[*b"another key than the tests' own!"]).context("keys")?;
+        let good = |sequence| frame(spec.id, &keys, sequence);
+        let change = |at: usize, to: u8| {
+            let mut bytes = good(1);
+            bytes[at] = to;
+            bytes
+        };
+        let long = [good(1), vec![0; 1502]].concat()[..1502].to_vec();
+        check(cluster, "truncated", |_| good(1)[..40].to_vec())?;
+        // Names a length beyond its end.
+        check(cluster, "truncated", |_| change(6, 2))?;
+        check(cluster, "oversized", |_| long.clone())?;
+        check(cluster, "bad_magic", |_| change(0, b'X'))?;
+        check(cluster, "other_version", |_| change(2, 2))?;
+        check(cluster, "other_cluster", |_| frame(spec.id + 1, &keys, 1))?;
+        check(cluster, "bad_length", |_| change(7, 3))?;
+        check(cluster, "bad_tag", |_| frame(spec.id, &foreign, 1))?;
+        check(cluster, "bad_tag", |copy| change(20, 0x55 ^ copy.to_le_bytes()[0]))?;
+        // Recorded frames, sent again: the same of a stranger, then a member's own heartbeat.
+        let send = |cluster: &Cluster, bytes: &[u8]| send(cluster, bytes);
+        send(cluster, &good(10))?;
+        check(cluster, "replayed", |copy| good(10 - copy))?;
+        // The cluster took no notice.
+        cluster.wait_settled(2)?;
+        Ok(())
+    });
+}
+
+/// Sends what `make` gives for copy 0, 1, …; that counter must rise by as many on every node, and
+/// no other of those that frames are dropped under.
+fn check(cluster: &mut Cluster, counter: &str, make: impl Fn(u64) -> Vec<u8>) -> Result<()> {
+    let before: Vec<_> =
+        cluster.nodes[..2].iter().map(nlb_tests::node::Node::status).collect::<Result<_>>()?;
+    for copy in 0..COPIES {
+        send(cluster, &make(copy))?;
+    }
+    for (node, before) in cluster.nodes.iter().zip(&before) {
+        wait_for(&format!("{counter} on {}", node.name), Duration::from_secs(3), || {
+            let now = node.status().map_err(|error| format!("{error:#}"))?;
+            let rose = now.drops_for(counter).saturating_sub(before.drops_for(counter));
+            if rose == COPIES { Ok(()) } else { Err(format!("{rose}: {:?}", now.drops)) }
+        })?;
+        let now = node.status()?;
+        for (other, count) in &now.drops {
+            let risen = other != counter
+                && !other.starts_with("packet")
+                && before.drops.get(other) != Some(count);
+            ensure!(!risen, "{counter}: on {} {other} rose to {count} too", node.name);
+        }
+    }
+    Ok(())
+}
+
+fn send(cluster: &Cluster, payload: &[u8]) -> Result<()> {
+    let group = addr::heartbeat_group(ClusterId(cluster.spec.id));
+    let from = MacAddr([2, 0x10, 0, 0, 1, 1]);
+    let frame = ethernet(group, from, addr::DEFAULT_ETHERTYPE, payload);
+    Injector::new(&cluster.lab.outsider, "eth0")?.send(&frame)
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn noise_disturbs_nobody() {
+    let spec = ClusterSpec::default();
+    Cluster::test(&LabOptions::default(), &spec, &[100, 100], |cluster| {
+        let epoch = cluster.nodes[0].status()?.epoch;
+        let keys = KeyRing::new(&[KEY]).context("keys")?;
+        let good = frame(spec.id, &keys, 1);
+        let mut random = Random::new(5);
+        for round in 0..5000_u32 {
+            let mut bytes = good.clone();
+            if round % 2 == 0 {
+                for _ in 0..=random.below(4) {
+                    let at = random.below(bytes.len());
+                    bytes[at] = random.next16().to_le_bytes()[0];
+                }
+            } else {
+                bytes = (0..random.below(1500)).map(|_| random.next16().to_le_bytes()[0]).collect();
+            }
+            send(cluster, &bytes)?;
+        }
+        let settled = cluster.wait_settled(2)?;
+        ensure!(settled.iter().all(|status| status.epoch == epoch), "the view changed");
+        Ok(())
+    });
+}
