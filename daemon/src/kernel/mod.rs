@@ -1,1 +1,31 @@
-//! Under construction.
+//! The kernel's half of the balancer: which frames it accepts, which clients it decides for by
+//! itself and which it asks about (SPEC 7).
+//!
+//! - `spec`: what the driver says about a cluster. `probe`: what this kernel can do.
+//! - `ruleset`: pure functions from that and the engine's latest plan to text for `nft -f -`.
+//! - `applier`: the one task that runs nft. The latest plan wins, every batch is atomic, rules
+//!   that somebody else flushed come back.
+//! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
+//!   back for comparison and lists the clients that the kernel keeps.
+//!
+//! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
+//! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
+//!
+//! May use: `config` (ports, bounds), `cluster::clock`. Used by: `cluster`.
+
+mod applier;
+mod fallback;
+mod netlink;
+mod probe;
+mod ruleset;
+mod spec;
+#[cfg(test)]
+mod testing;
+mod tool;
+mod watch;
+
+pub use applier::{Kernel, KernelError, KernelEvent, KernelHandle};
+pub use probe::{Capabilities, ProbeError, QueuePath, probe};
+pub use ruleset::{Decision, Mark, Ruleset};
+pub use spec::{ClusterRules, Interface, SpecError};
+pub use tool::ToolError;

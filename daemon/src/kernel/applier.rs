@@ -1,0 +1,165 @@
+//! Brings the kernel into the state wanted and keeps it there: one task owns nft.
+//!
+//! [`KernelHandle`] leaves orders and never waits; what was not taken up yet is merged with what
+//! comes (the latest plan wins, and takes over what an overtaken one had to do once). The task
+//! runs one nft at a time, each with one atomic batch, hears what others do to our rules and
+//! puts them right. [`KernelEvent`]s say what became of it all.
+
+mod order;
+mod state;
+mod task;
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use nlb_engine::{Generation, KernelPlan, Time};
+use tokio::sync::{mpsc, watch};
+
+use self::order::Orders;
+use super::netlink::Query;
+use super::probe::Capabilities;
+use super::spec::{ClusterRules, SpecError};
+use super::tool::ToolError;
+use super::watch::Watch;
+
+/// Events that wait for the driver. It reads them in its loop; were it ever to stop, the applier
+/// waits, since an event lost would leave the engine waiting instead.
+const MAX_EVENTS: usize = 256;
+
+/// What happened in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// The kernel is in the state of this plan.
+    Applied {
+        /// Of which cluster.
+        cluster: String,
+        /// Which plan: tell the engine by `handle_applied`.
+        generation: Generation,
+        /// How long it took from the start of nft until the rules were in force.
+        took: Duration,
+    },
+    /// The kernel refused. It is tried again, at growing intervals, until it works.
+    Failed {
+        /// Which cluster's rules.
+        cluster: String,
+        /// Why.
+        reason: KernelError,
+    },
+    /// Somebody took clients out of the kernel's sticky sets.
+    StickyLost {
+        /// Of which cluster.
+        cluster: String,
+    },
+    /// Somebody changed our rules; they are as they were. The gate stays closed until the next
+    /// heartbeat if it lost its lease.
+    Repaired {
+        /// Of which cluster.
+        cluster: String,
+        /// How long it took since the change was heard of.
+        took: Duration,
+    },
+    /// The answer to [`KernelHandle::list_sticky`].
+    StickyListed {
+        /// Of which cluster.
+        cluster: String,
+        /// The clients that the kernel keeps, each with how long it does so without a packet.
+        clients: Vec<(IpAddr, Duration)>,
+        /// As of when.
+        listed: Time,
+    },
+}
+
+/// Why the kernel is not in the state wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// nft or iptables did not do it.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// No rules can be made of what was given.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Asking the kernel for what it has failed.
+    #[error("the kernel's rules cannot be read: {0}")]
+    Read(String),
+    /// Clients that were to be forgotten are still kept.
+    #[error("the kernel keeps clients that it was told to forget")]
+    StillKept,
+}
+
+impl From<io::Error> for KernelError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error.to_string())
+    }
+}
+
+/// Makes the applier.
+#[derive(Debug)]
+pub struct Kernel(());
+
+impl Kernel {
+    /// Starts the applier on the current tokio runtime. Rules that an earlier life left behind
+    /// are replaced by the first that are set, in one transaction, or removed when none are set
+    /// within a second.
+    ///
+    /// # Errors
+    /// When the kernel cannot be listened to or asked.
+    pub fn start(
+        capabilities: Capabilities,
+    ) -> io::Result<(KernelHandle, mpsc::Receiver<KernelEvent>)> {
+        let (orders, receiver) = watch::channel(Orders::default());
+        let orders = Arc::new(orders);
+        let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
+        let task = task::Task::new(
+            capabilities,
+            Watch::open()?,
+            Query::open()?,
+            Arc::clone(&orders),
+            receiver,
+            events,
+        );
+        tokio::spawn(task.run());
+        Ok((KernelHandle { orders }, event_receiver))
+    }
+}
+
+/// Gives the applier its orders. Cheap to clone; nothing here waits but [`Self::shutdown`].
+#[derive(Debug, Clone)]
+pub struct KernelHandle {
+    orders: Arc<watch::Sender<Orders>>,
+}
+
+impl KernelHandle {
+    /// The engine wants this. Comes to nothing if the cluster has no rules by then.
+    pub fn submit(&self, cluster: &str, plan: KernelPlan) {
+        self.orders.send_modify(|orders| orders.of(cluster).submit(plan));
+    }
+
+    /// A cluster is new, or its interfaces, addresses or times changed. A client that the kernel
+    /// keeps stays kept.
+    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) {
+        let name = rules.cluster.clone();
+        self.orders.send_modify(|orders| orders.of(&name).set(rules, plan));
+    }
+
+    /// A cluster is gone: everything of it goes.
+    pub fn remove_cluster(&self, cluster: &str) {
+        self.orders.send_modify(|orders| orders.of(cluster).remove());
+    }
+
+    /// Asks for the clients that the kernel keeps; the answer is an event.
+    pub fn list_sticky(&self, cluster: &str) {
+        self.orders.send_modify(|orders| orders.of(cluster).list());
+    }
+
+    /// Removes everything of ours from the kernel and waits until that is done. Remove the
+    /// service addresses first: without the rules the kernel takes every frame that it is given.
+    pub async fn shutdown(&self) {
+        self.orders.send_modify(Orders::shut_down);
+        self.orders.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

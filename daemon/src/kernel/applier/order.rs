@@ -1,0 +1,65 @@
+//! Orders that wait for the applier, merged so that there is at most one for each cluster.
+
+use std::collections::BTreeMap;
+
+use nlb_engine::KernelPlan;
+
+use crate::kernel::spec::ClusterRules;
+
+/// What is ordered, for all clusters. Bounded by their number.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    clusters: BTreeMap<String, Order>,
+    shutdown: bool,
+}
+
+impl Orders {
+    /// The order for a cluster.
+    pub(super) fn of(&mut self, cluster: &str) -> &mut Order {
+        self.clusters.entry(cluster.to_owned()).or_default()
+    }
+
+    pub(super) const fn shut_down(&mut self) {
+        self.shutdown = true;
+    }
+
+    pub(super) const fn is_shutdown(&self) -> bool {
+        self.shutdown
+    }
+
+    /// Takes all orders.
+    pub(super) fn take(&mut self) -> BTreeMap<String, Order> {
+        core::mem::take(&mut self.clusters)
+    }
+}
+
+/// What is ordered for one cluster: removal first, then rules, plan and listing.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) remove: bool,
+    pub(super) rules: Option<ClusterRules>,
+    pub(super) plan: Option<KernelPlan>,
+    pub(super) list: bool,
+}
+
+impl Order {
+    pub(super) fn submit(&mut self, plan: KernelPlan) {
+        self.plan = Some(match self.plan.take() {
+            Some(earlier) => plan.follow(earlier),
+            None => plan,
+        });
+    }
+
+    pub(super) fn set(&mut self, rules: ClusterRules, plan: KernelPlan) {
+        self.rules = Some(rules);
+        self.submit(plan);
+    }
+
+    pub(super) fn remove(&mut self) {
+        *self = Self { remove: true, ..Self::default() };
+    }
+
+    pub(super) const fn list(&mut self) {
+        self.list = true;
+    }
+}

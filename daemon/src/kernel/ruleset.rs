@@ -1,0 +1,165 @@
+//! The rules as text: pure functions from a cluster's rules and the engine's plan to a batch for
+//! `nft -f -` (SPEC 7).
+//!
+//! Every statement of a batch can be given to a kernel that is already in the wanted state or in
+//! any earlier one: objects are added, chains are emptied and filled again, what is no longer
+//! wanted is added (so that it is there) and deleted. A batch is one transaction, so no packet
+//! ever sees half of it. What the kernel learned by itself, the lease and the clients that it
+//! keeps, survives.
+//!
+//! Sets never get a default timeout: it could not be changed without losing the set.
+
+mod batch;
+mod gate;
+mod stage;
+
+use core::net::IpAddr;
+
+use nlb_engine::KernelPlan;
+use nlb_protocol::{Bucket, Buckets};
+
+use self::batch::{Batch, Table};
+use super::probe::QueuePath;
+use super::spec::{ClusterRules, Interface};
+
+pub(crate) use self::batch::{GATE, STAGE};
+pub use self::stage::Mark;
+pub(crate) use self::stage::sticky as sticky_sets;
+
+/// The part of a plan that lasts: what the rules are made of. The rest of a plan is done once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The buckets whose new clients go to the queue.
+    pub filter: Buckets,
+    /// Whether everything goes to the queue and the kernel keeps no clients.
+    pub divert: bool,
+    /// The hash seed.
+    pub seed: u32,
+}
+
+impl From<&KernelPlan> for Decision {
+    fn from(plan: &KernelPlan) -> Self {
+        Self { filter: plan.filter.clone(), divert: plan.divert, seed: plan.seed }
+    }
+}
+
+/// A batch under construction: the text that one `nft -f -` reads.
+#[derive(Debug, Clone, Default)]
+pub struct Ruleset {
+    batch: Batch,
+}
+
+impl Ruleset {
+    /// A batch that changes nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.batch.into_text()
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Both tables go, with everything in them, whoever made it.
+    pub fn clear(&mut self) {
+        for table in [Table::Gate, Table::Stage] {
+            self.batch.add_table(table);
+            self.batch.delete_table(table);
+        }
+    }
+
+    /// Everything of a cluster, whatever the kernel has of it.
+    pub fn install(&mut self, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
+        self.batch.add_table(Table::Gate);
+        self.batch.add_table(Table::Stage);
+        gate::install(&mut self.batch, rules);
+        stage::install(&mut self.batch, rules, decision, path);
+    }
+
+    /// Takes away what `before` had and `after` has no more.
+    pub fn retire(&mut self, before: &ClusterRules, after: Option<&ClusterRules>) {
+        let stays =
+            |interface: &Interface| after.is_some_and(|after| after.interfaces.contains(interface));
+        let gone: Vec<_> = before.interfaces.iter().filter(|i| !stays(i)).collect();
+        if gone.is_empty() && after.is_some() {
+            return;
+        }
+        self.batch.add_table(Table::Gate);
+        self.batch.add_table(Table::Stage);
+        for interface in gone {
+            gate::remove_interface(&mut self.batch, before, interface);
+            stage::remove_interface(&mut self.batch, before, interface);
+        }
+        if after.is_none() {
+            gate::remove(&mut self.batch, before);
+            stage::remove(&mut self.batch, before);
+        }
+    }
+
+    /// Brings the filter from one state to the other: only the differences, which is what makes
+    /// the change a matter of milliseconds.
+    pub fn change_filter(&mut self, rules: &ClusterRules, from: &Buckets, to: &Buckets) {
+        let (mut lost, mut won) = (from.clone(), to.clone());
+        lost.subtract(to);
+        won.subtract(from);
+        let name = stage::filter(&rules.cluster);
+        self.batch.delete_elements(Table::Stage, &name, indices(&lost));
+        self.batch.add_elements(Table::Stage, &name, indices(&won));
+    }
+
+    /// The kernel keeps no client any more.
+    pub fn flush_sticky(&mut self, rules: &ClusterRules) {
+        for name in stage::sticky(&rules.cluster) {
+            self.batch.flush_set(Table::Stage, &name);
+        }
+    }
+
+    /// The kernel keeps these clients no more, whether it did or not.
+    pub fn forget(&mut self, rules: &ClusterRules, clients: &[IpAddr]) {
+        for (name, clients) in by_family(rules, clients) {
+            // Deleting what is not there would fail the batch, and nft 1.0.6 has no `destroy`.
+            let timeout = stage::timeout(rules);
+            let added = clients.iter().map(|client| format!("{client} timeout {timeout}"));
+            self.batch.add_elements(Table::Stage, &name, added);
+            self.batch.delete_elements(Table::Stage, &name, clients.iter());
+        }
+    }
+
+    /// The kernel keeps these clients.
+    pub fn remember(&mut self, rules: &ClusterRules, clients: &[IpAddr]) {
+        for (name, clients) in by_family(rules, clients) {
+            let timeout = stage::timeout(rules);
+            let added = clients.iter().map(|client| format!("{client} timeout {timeout}"));
+            self.batch.add_elements(Table::Stage, &name, added);
+        }
+    }
+}
+
+/// The clients of each family, with the set that keeps them. Duplicates would fail the batch.
+fn by_family(rules: &ClusterRules, clients: &[IpAddr]) -> [(String, Vec<IpAddr>); 2] {
+    let [name4, name6] = stage::sticky(&rules.cluster);
+    let unique: std::collections::BTreeSet<IpAddr> = clients.iter().copied().collect();
+    let (v4, v6) = unique.into_iter().partition(IpAddr::is_ipv4);
+    [(name4, v4), (name6, v6)]
+}
+
+/// The set that keeps a client.
+pub(crate) fn sticky_set(cluster: &str, client: IpAddr) -> String {
+    let [v4, v6] = sticky_sets(cluster);
+    if client.is_ipv4() { v4 } else { v6 }
+}
+
+fn indices(buckets: &Buckets) -> impl Iterator<Item = usize> {
+    buckets.iter().map(Bucket::index)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,297 @@
+//! The stage, `table inet nlb`: which packets for the service are accepted, dropped, or put to
+//! the queue for user space to decide (SPEC 7.2).
+
+use core::fmt::{Arguments, Display};
+use core::net::IpAddr;
+use core::time::Duration;
+
+use nlb_protocol::ids::BUCKETS;
+
+use super::batch::{Batch, Table, chain_of};
+use super::{Decision, indices};
+use crate::config::Port;
+use crate::kernel::probe::QueuePath;
+use crate::kernel::spec::{ClusterRules, Interface};
+
+/// Behind the gate.
+const INGRESS: i32 = -500;
+/// Before defragmentation (-400) and connection tracking (-200): what is not ours costs neither.
+const QUEUE: i32 = -450;
+/// Where a packet goes on that user space accepted: right behind the queue.
+const BEHIND: i32 = -449;
+/// The same behind iptables' raw table (-300), before connection tracking.
+const BEHIND_RAW: i32 = -290;
+
+const STAGE: Table = Table::Stage;
+
+/// Why a packet goes to the queue. Packets carry it as their mark from the ingress hook to the
+/// queue and behind it; before and after, the mark is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A client that the kernel does not know. Accepted, the kernel keeps it.
+    Client,
+    /// An ICMP error. It concerns the client of the packet quoted inside; its source, a router,
+    /// is nobody to remember.
+    Error,
+    /// Everything goes to the queue; nobody is remembered.
+    Divert,
+}
+
+impl Mark {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Client, Self::Error, Self::Divert];
+
+    /// The mark of a packet on its way to this queue.
+    #[must_use]
+    pub const fn waiting(self, queue: u16) -> u32 {
+        let kind = match self {
+            Self::Client => 1,
+            Self::Error => 2,
+            Self::Divert => 3,
+        };
+        // "N" in front: other people's marks are small numbers or bit masks.
+        0x4e00_0000 | (queue as u32) << 4 | kind
+    }
+
+    /// The mark that the rule before the queue gives it. Behind the queue only this one passes:
+    /// a packet that the rule never saw, because somebody took it away, fails closed.
+    #[must_use]
+    pub const fn asked(self, queue: u16) -> u32 {
+        self.waiting(queue) | 8
+    }
+}
+
+pub(super) fn filter(cluster: &str) -> String {
+    format!("filter.{cluster}")
+}
+
+/// The sets that keep clients, for IPv4 and IPv6.
+pub(crate) fn sticky(cluster: &str) -> [String; 2] {
+    [format!("sticky4.{cluster}"), format!("sticky6.{cluster}")]
+}
+
+/// A duration as nft writes it.
+pub(super) fn millis(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+/// How long the kernel keeps a client.
+pub(super) fn timeout(rules: &ClusterRules) -> String {
+    millis(rules.sticky_timeout)
+}
+
+/// The service addresses, as sets of a table.
+pub(super) fn addresses(batch: &mut Batch, table: Table, rules: &ClusterRules) {
+    let cluster = &rules.cluster;
+    let (v4, v6): (Vec<&IpAddr>, Vec<&IpAddr>) = rules.addresses.iter().partition(|a| a.is_ipv4());
+    replace(batch, table, &format!("addr4.{cluster}"), "type ipv4_addr;", v4);
+    replace(batch, table, &format!("addr6.{cluster}"), "type ipv6_addr;", v6);
+}
+
+pub(super) fn remove_addresses(batch: &mut Batch, table: Table, rules: &ClusterRules) {
+    let cluster = &rules.cluster;
+    batch.remove_set(table, &format!("addr4.{cluster}"), "type ipv4_addr;");
+    batch.remove_set(table, &format!("addr6.{cluster}"), "type ipv6_addr;");
+}
+
+fn replace<T: Display>(
+    batch: &mut Batch,
+    table: Table,
+    name: &str,
+    definition: &str,
+    elements: impl IntoIterator<Item = T>,
+) {
+    batch.add_set(table, name, definition);
+    batch.flush_set(table, name);
+    batch.add_elements(table, name, elements);
+}
+
+/// The sets beside the addresses, with their definitions.
+fn sets(rules: &ClusterRules) -> [(String, String); 5] {
+    let ClusterRules { cluster, sticky_limit, .. } = rules;
+    let [sticky4, sticky6] = sticky(cluster);
+    let kept = |kind| format!("type {kind}; size {sticky_limit}; flags dynamic,timeout;");
+    [
+        (sticky4, kept("ipv4_addr")),
+        (sticky6, kept("ipv6_addr")),
+        (filter(cluster), format!("type mark; size {BUCKETS};")),
+        (format!("tcp.{cluster}"), "type inet_service;".to_owned()),
+        (format!("udp.{cluster}"), "type inet_service;".to_owned()),
+    ]
+}
+
+pub(super) fn install(
+    batch: &mut Batch,
+    rules: &ClusterRules,
+    decision: &Decision,
+    path: QueuePath,
+) {
+    let ClusterRules { cluster, mac, .. } = rules;
+    addresses(batch, STAGE, rules);
+    for (name, definition) in sets(rules) {
+        batch.add_set(STAGE, &name, &definition);
+    }
+    let ports = |wanted: fn(&Port) -> Option<u16>| rules.ports.iter().filter_map(wanted);
+    let tcp = ports(|port| if let Port::Tcp(port) = port { Some(*port) } else { None });
+    let udp = ports(|port| if let Port::Udp(port) = port { Some(*port) } else { None });
+    replace(batch, STAGE, &format!("tcp.{cluster}"), "type inet_service;", tcp);
+    replace(batch, STAGE, &format!("udp.{cluster}"), "type inet_service;", udp);
+    replace_filter(batch, rules, decision);
+
+    // From the end of a packet's way to its beginning: chains are there before rules name them.
+    behind(batch, rules, decision, path);
+    queue(batch, rules, path);
+    clients(batch, rules, decision);
+    service(batch, rules);
+    for interface in &rules.interfaces {
+        let chain = chain_of("in", cluster, interface);
+        let device = interface.name();
+        let hook = format!("ingress device \"{device}\" priority {INGRESS}");
+        batch.base_chain(STAGE, &chain, &hook);
+        batch.rule(STAGE, &chain, format_args!("ether daddr {mac} goto stage.{cluster}"));
+    }
+}
+
+fn replace_filter(batch: &mut Batch, rules: &ClusterRules, decision: &Decision) {
+    let name = filter(&rules.cluster);
+    batch.flush_set(STAGE, &name);
+    batch.add_elements(STAGE, &name, indices(&decision.filter));
+}
+
+/// Is it for the service at all?
+fn service(batch: &mut Batch, rules: &ClusterRules) {
+    let cluster = &rules.cluster;
+    let ports = format!("ports.{cluster}");
+    batch.chain(STAGE, &ports);
+    if !rules.ports.is_empty() {
+        let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &ports, rule);
+        rule(format_args!("tcp dport @tcp.{cluster} goto clients.{cluster}"));
+        rule(format_args!("udp dport @udp.{cluster} goto clients.{cluster}"));
+        rule(format_args!("meta l4proto {{ icmp, ipv6-icmp }} goto clients.{cluster}"));
+        // Later fragments carry no ports: they follow the address alone. Without the first one,
+        // which must have a port of the cluster, nothing is made of them.
+        rule(format_args!("ip frag-off & 0x1fff != 0 goto clients.{cluster}"));
+        rule(format_args!("frag frag-off != 0 goto clients.{cluster}"));
+        rule(format_args!("drop"));
+    }
+
+    let next = if rules.ports.is_empty() { "clients" } else { "ports" };
+    let stage = format!("stage.{cluster}");
+    batch.chain(STAGE, &stage);
+    let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &stage, rule);
+    // A neighbour that checks its cache asks the cluster MAC itself. The daemon answers, and its
+    // packet socket sits behind this hook; the gate stops what the kernel might say.
+    rule(format_args!("meta protocol arp accept"));
+    rule(format_args!("ip6 daddr @addr6.{cluster} icmpv6 type nd-neighbor-solicit accept"));
+    rule(format_args!(
+        "icmpv6 type {{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
+         nd-neighbor-advert, nd-redirect }} drop"
+    ));
+    rule(format_args!("ip daddr @addr4.{cluster} goto {next}.{cluster}"));
+    rule(format_args!("ip6 daddr @addr6.{cluster} goto {next}.{cluster}"));
+    rule(format_args!("drop"));
+}
+
+/// Whose client is it?
+fn clients(batch: &mut Batch, rules: &ClusterRules, decision: &Decision) {
+    let ClusterRules { cluster, queue, .. } = rules;
+    let chain = format!("clients.{cluster}");
+    batch.chain(STAGE, &chain);
+    let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &chain, rule);
+    if decision.divert {
+        let mark = Mark::Divert.waiting(*queue);
+        rule(format_args!("meta mark set 0x{mark:08x} accept comment \"all to the queue\""));
+        return;
+    }
+    let error = Mark::Error.waiting(*queue);
+    rule(format_args!("icmp type {{ 3, 4, 11, 12 }} meta mark set 0x{error:08x} accept"));
+    rule(format_args!("icmpv6 type {{ 1, 2, 3, 4 }} meta mark set 0x{error:08x} accept"));
+    let [sticky4, sticky6] = sticky(cluster);
+    for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
+        let timeout = timeout(rules);
+        rule(format_args!("{source} @{set} update @{set} {{ {source} timeout {timeout} }} accept"));
+    }
+    // Clients that are pinned to another node are dropped here, once the kernel knows them.
+
+    // The mark holds the bucket for the next rule. (A verdict map over `jhash` makes nft 1.0.6
+    // crash on listing.)
+    for source in ["ip saddr", "ip6 saddr"] {
+        let seed = decision.seed;
+        rule(format_args!("meta mark set jhash {source} mod {BUCKETS} seed 0x{seed:x}"));
+    }
+    let client = Mark::Client.waiting(*queue);
+    rule(format_args!("meta mark @{} meta mark set 0x{client:08x} accept", filter(cluster)));
+    rule(format_args!("drop"));
+}
+
+/// To user space. Without a listener, and when the queue is full, the packet is dropped.
+fn queue(batch: &mut Batch, rules: &ClusterRules, path: QueuePath) {
+    let ClusterRules { cluster, queue, .. } = rules;
+    let chain = format!("queue.{cluster}");
+    match path {
+        QueuePath::Nft => {
+            batch.base_chain(STAGE, &chain, &format!("prerouting priority {QUEUE}"));
+            for mark in Mark::ALL {
+                let (waiting, asked) = (mark.waiting(*queue), mark.asked(*queue));
+                batch.rule(
+                    STAGE,
+                    &chain,
+                    format_args!(
+                        "meta mark 0x{waiting:08x} meta mark set 0x{asked:08x} queue num {queue}"
+                    ),
+                );
+            }
+        }
+        // The chain in iptables' raw table does the same.
+        QueuePath::Iptables => {}
+    }
+}
+
+/// What user space accepted.
+fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
+    let ClusterRules { cluster, queue, .. } = rules;
+    let chain = format!("behind.{cluster}");
+    let priority = match path {
+        QueuePath::Nft => BEHIND,
+        QueuePath::Iptables => BEHIND_RAW,
+    };
+    batch.base_chain(STAGE, &chain, &format!("prerouting priority {priority}"));
+    let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &chain, rule);
+    if !decision.divert {
+        // Rules of their own: a full set ends the rule, and the mark must be cleared all the same.
+        let asked = Mark::Client.asked(*queue);
+        let [sticky4, sticky6] = sticky(cluster);
+        for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
+            let timeout = timeout(rules);
+            rule(format_args!(
+                "meta mark 0x{asked:08x} update @{set} {{ {source} timeout {timeout} }}"
+            ));
+        }
+    }
+    let list = |of: fn(Mark, u16) -> u32| {
+        Mark::ALL.map(|mark| format!("0x{:08x}", of(mark, *queue))).join(", ")
+    };
+    rule(format_args!("meta mark {{ {} }} meta mark set 0 accept", list(Mark::asked)));
+    rule(format_args!(
+        "meta mark {{ {} }} drop comment \"user space was not asked\"",
+        list(Mark::waiting)
+    ));
+}
+
+pub(super) fn remove_interface(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
+    let chain = chain_of("in", &rules.cluster, interface);
+    batch.empty_chain(STAGE, &chain);
+    batch.delete_chain(STAGE, &chain);
+}
+
+/// When no chain of an interface leads to it any more.
+pub(super) fn remove(batch: &mut Batch, rules: &ClusterRules) {
+    let cluster = &rules.cluster;
+    let chains = ["stage", "ports", "clients", "queue", "behind"].map(|c| format!("{c}.{cluster}"));
+    chains.iter().for_each(|chain| batch.empty_chain(STAGE, chain));
+    chains.iter().for_each(|chain| batch.delete_chain(STAGE, chain));
+    for (name, definition) in sets(rules) {
+        batch.remove_set(STAGE, &name, &definition);
+    }
+    remove_addresses(batch, STAGE, rules);
+}
