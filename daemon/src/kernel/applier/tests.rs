@@ -58,7 +58,9 @@ async fn applied(events: &mut Receiver<KernelEvent>, wanted: u64) -> (Vec<Kernel
     let mut before = Vec::new();
     loop {
         match next(events).await {
-            KernelEvent::Applied { generation: Generation(number), took, .. } if number == wanted => {
+            KernelEvent::Applied { generation: Generation(number), took, .. }
+                if number == wanted =>
+            {
                 return (before, took);
             }
             event => before.push(event),
@@ -79,10 +81,13 @@ async fn list(handle: &KernelHandle, events: &mut Receiver<KernelEvent>) -> Vec<
     handle.list_sticky("nlb0");
     loop {
         if let KernelEvent::StickyListed { clients, .. } = next(events).await {
-            let mut clients: Vec<_> = clients.into_iter().map(|(client, left)| {
-                assert!(left > Duration::from_secs(1700) && left <= Duration::from_secs(1800));
-                client
-            }).collect();
+            let mut clients: Vec<_> = clients
+                .into_iter()
+                .map(|(client, left)| {
+                    assert!(left > Duration::from_secs(1700) && left <= Duration::from_secs(1800));
+                    client
+                })
+                .collect();
             clients.sort();
             return clients;
         }
