@@ -1,5 +1,7 @@
 //! Every message survives the way over the wire, whatever the buffer held before.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests are tests
+
 use core::net::IpAddr;
 use core::time::Duration;
 

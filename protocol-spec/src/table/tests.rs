@@ -21,7 +21,9 @@ fn every_node_ranks_the_buckets_by_a_permutation() {
     for id in [0, 1, 2, 0x0123_4567_89ab_cdef, u64::MAX] {
         let draws = Draws::new((NodeId(id), Weight::DEFAULT));
         let mut seen = vec![false; BUCKETS];
-        (0..SLOTS).for_each(|bucket| seen[draws.rank(bucket) as usize] = true);
+        for bucket in 0..SLOTS {
+            seen[usize::try_from(draws.rank(bucket)).unwrap()] = true;
+        }
         assert!(seen.into_iter().all(|seen| seen), "node {id:#x}");
     }
 }
