@@ -1,0 +1,275 @@
+//! What `nlbctl` can be told.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Look at and steer a cluster of servers that share one service address.
+///
+/// nlbctl speaks to the daemon nlbd on this host, which is one node of the cluster: it shows what
+/// that node sees, and changes that node. Reading is for everybody; changing is for root and the
+/// user that the daemon runs as.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "nlbctl",
+    version,
+    after_long_help = LONG_HELP,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// Print JSON instead of words. Fields are added with time, never renamed
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// The daemon's run directory, where its socket is
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "NLBD_RUN_DIR",
+        default_value = nlb_varlink::RUN_DIR
+    )]
+    pub run_dir: PathBuf,
+
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const LONG_HELP: &str = "\
+CLUSTER may be left out wherever there is only one. Verbs with an underscore have a twin with a
+hyphen: set_weight is set-weight.
+
+Exit status:
+  0  done, or nothing was to be done
+  1  the daemon refused, or failed
+  2  wrong usage
+  3  the daemon cannot be reached
+  4  no permission
+
+Examples:
+  Start a cluster on the first server, then join it on the next one (with the same key):
+      nlbctl addif eth0 --address 192.0.2.50
+  See whether all is well:
+      nlbctl status
+  Why does this client go there?
+      nlbctl explain 198.51.100.7
+  Take half the traffic of the others (the higher the weight, the less traffic):
+      nlbctl set_weight nlb0 200
+  Watch what happens:
+      nlbctl events --follow";
+
+/// The verbs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Verb {
+    /// Serve a cluster on an interface; the first one starts or joins the cluster
+    ///
+    /// A cluster that this node does not know yet needs a service address. Where it has no key
+    /// yet, one is made (mode 0600), and you are told how to bring it to the other servers. The
+    /// change is kept in a drop-in beside the configuration file.
+    #[command(visible_alias = "add-interface")]
+    Addif {
+        /// The network interface to the other servers
+        interface: String,
+        /// The cluster: the only one there is, or a new one called nlb0
+        #[arg(long)]
+        cluster: Option<String>,
+        /// A service address; may be given several times
+        #[arg(long = "address", value_name = "ADDRESS")]
+        addresses: Vec<IpAddr>,
+        /// How frames for the service address reach every server [default: unicast]
+        #[arg(long)]
+        mode: Option<Mode>,
+        /// The number of a new cluster, 1 to 65535, the same on every server [default: made of
+        /// the name]
+        #[arg(long)]
+        id: Option<u16>,
+    },
+    /// Serve a cluster no longer on an interface; with the last one the cluster is left
+    ///
+    /// Only what addif added can be taken away; what an administrator wrote into the
+    /// configuration file is to be taken out there.
+    #[command(visible_alias = "remove-interface")]
+    Delif {
+        /// The network interface
+        interface: String,
+        /// The cluster, if the interface has several
+        #[arg(long)]
+        cluster: Option<String>,
+    },
+    /// Say whether all is well, and why not
+    Status {
+        /// Only this cluster
+        cluster: Option<String>,
+    },
+    /// List the nodes, as this node sees them
+    Nodes {
+        /// Only this cluster
+        cluster: Option<String>,
+    },
+    /// Show which node has which buckets
+    ///
+    /// Clients are hashed by their address into 4096 buckets, each of which belongs to one node.
+    Buckets {
+        /// The cluster
+        cluster: Option<String>,
+    },
+    /// List the clients that this node keeps
+    Clients {
+        /// The cluster
+        cluster: Option<String>,
+        /// At most so many, up to 10000
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Say which node takes a client, and why
+    Explain {
+        /// The client's address
+        address: IpAddr,
+        /// The cluster
+        cluster: Option<String>,
+    },
+    /// Set this node's weight by hand
+    ///
+    /// The higher the weight, the less traffic: shares are proportional to 1/weight. The weight
+    /// stays until it is set again, or weight_mode takes it from elsewhere. With stdin, weights
+    /// are read from standard input, one a line, until it ends: for a script that measures.
+    #[command(name = "set_weight", alias = "set-weight")]
+    SetWeight {
+        /// The cluster
+        cluster: String,
+        /// 1 to 65535, or the word stdin
+        #[arg(value_name = "WEIGHT|stdin")]
+        weight: WeightArgument,
+    },
+    /// Choose where this node's weight comes from
+    #[command(name = "weight_mode", alias = "weight-mode")]
+    WeightMode {
+        /// The cluster
+        cluster: String,
+        /// manual keeps the weight that the node has; the others measure load per core over 1, 5
+        /// or 15 minutes
+        mode: WeightMode,
+    },
+    /// Hand every client over and leave the cluster, until the daemon starts again
+    Leave {
+        /// The cluster
+        cluster: Option<String>,
+    },
+    /// Take no new clients and keep the old ones
+    Drain {
+        /// The cluster
+        cluster: Option<String>,
+        /// Leave after so many seconds, even if clients remain
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+    },
+    /// Take new clients again
+    Undrain {
+        /// The cluster
+        cluster: Option<String>,
+    },
+    /// Print events as they happen, until interrupted
+    ///
+    /// Only events from now on are known; the past is in the log (journalctl -u nlbd).
+    Events {
+        /// Only those of this cluster
+        cluster: Option<String>,
+        /// Go on until interrupted; this is so without the option too
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Check the configuration, or another file as if it were that, and apply nothing
+    #[command(name = "check-config", alias = "check_config")]
+    CheckConfig {
+        /// The file
+        file: Option<PathBuf>,
+    },
+    /// Have the daemon read its configuration again; nothing changes unless all of it is valid
+    Reload,
+}
+
+/// How frames for the service address reach every server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// A unicast address that switches never learn and therefore flood
+    Unicast,
+    /// A multicast address that switches flood
+    Multicast,
+    /// An IGMP group: a snooping switch sends to members only
+    Igmp,
+}
+
+impl Mode {
+    /// As the daemon calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Multicast => "multicast",
+            Self::Igmp => "igmp",
+        }
+    }
+}
+
+/// Where a weight comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // `WeightMode` in the verb explains them
+pub enum WeightMode {
+    Manual,
+    Loadavg,
+    Loadavg5,
+    Loadavg15,
+}
+
+impl WeightMode {
+    /// As the daemon calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Loadavg => "loadavg",
+            Self::Loadavg5 => "loadavg5",
+            Self::Loadavg15 => "loadavg15",
+        }
+    }
+}
+
+/// A weight, or where to read weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightArgument {
+    /// This one.
+    Weight(u16),
+    /// One a line from standard input.
+    Stdin,
+}
+
+/// What a weight can be.
+pub const WEIGHTS: &str = "1 to 65535";
+
+/// A weight as somebody wrote it.
+///
+/// # Errors
+/// What was found and what is allowed.
+pub fn weight(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(weight @ 1..) => Ok(weight),
+        _ => Err(format!("weight: found {text}; allowed: {WEIGHTS}")),
+    }
+}
+
+impl core::str::FromStr for WeightArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stdin" => Ok(Self::Stdin),
+            text => weight(text)
+                .map(Self::Weight)
+                .map_err(|_| format!("found {text}; allowed: {WEIGHTS}, or the word stdin")),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Why the command did not succeed: words that help, and the exit code.
+
+use std::io;
+use std::path::Path;
+
+use nlb_varlink::{ClientError, Error};
+use serde_json::json;
+
+/// Why the command did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The daemon could not be asked, or said no.
+    Call(ClientError),
+    /// Some of the lines of standard input were no weights.
+    Lines(usize),
+    /// Input or output broke.
+    Output(io::Error),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    /// The exit code, as the help documents it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Call(ClientError::NotRunning { .. } | ClientError::Broken(_)) => 3,
+            Self::Call(
+                ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
+            ) => 4,
+            Self::Call(ClientError::Refused(_)) | Self::Lines(_) | Self::Output(_) => 1,
+        }
+    }
+
+    /// A short name of the kind, for programs.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Call(ClientError::NotRunning { .. }) => "not-running",
+            Self::Call(ClientError::Broken(_)) => "broken",
+            Self::Call(ClientError::Forbidden { .. }) => "not-permitted",
+            Self::Call(ClientError::Refused(error)) => match error {
+                Error::UnknownCluster { .. } => "unknown-cluster",
+                Error::NotPermitted { .. } => "not-permitted",
+                Error::InvalidValue { .. } => "invalid-value",
+                Error::InvalidConfig { .. } => "invalid-config",
+                Error::Refused { .. } => "refused",
+            },
+            Self::Lines(_) => "invalid-value",
+            Self::Output(_) => "output",
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Call(error) => error.to_string(),
+            Self::Lines(1) => "one line of the input was no weight".to_owned(),
+            Self::Lines(count) => format!("{count} lines of the input were no weights"),
+            Self::Output(error) => error.to_string(),
+        }
+    }
+
+    /// What to do about it.
+    fn hint(&self, run_dir: &Path) -> Option<String> {
+        match self {
+            Self::Call(ClientError::NotRunning { .. }) => Some(format!(
+                "start it: systemctl start nlbd (or by hand: nlbd --run-dir {})\n\
+                 if it runs elsewhere: nlbctl --run-dir DIR …",
+                run_dir.display()
+            )),
+            Self::Call(
+                ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
+            ) => Some("try it as root: sudo nlbctl …".to_owned()),
+            Self::Call(ClientError::Refused(Error::UnknownCluster { known, .. }))
+                if known.is_empty() =>
+            {
+                Some("start or join one: nlbctl addif INTERFACE --address ADDRESS".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// What goes to stderr.
+    #[must_use]
+    pub fn render(&self, json: bool, run_dir: &Path) -> String {
+        let (message, hint) = (self.message(), self.hint(run_dir));
+        if json {
+            let error = json!({ "kind": self.kind(), "message": message, "hint": hint });
+            return format!("{}\n", json!({ "error": error }));
+        }
+        let mut text = format!("nlbctl: {message}\n");
+        for line in hint.iter().flat_map(|hint| hint.lines()) {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,9 @@
+//! `nlbctl`: arguments in, varlink calls, words or JSON out.
+//!
+//! It knows the daemon only through `nlb-varlink`. Everything that is shown is made by pure
+//! functions in [`render`], so that tests can hold the output.
+
+pub mod args;
+pub mod failure;
+pub mod render;
+pub mod run;

@@ -1,0 +1,179 @@
+//! Whether all is well, in words, and why not.
+
+use nlb_varlink::{Cluster, Node, Status};
+
+use super::{count, table, time};
+
+/// How many buckets there are to be served.
+const BUCKETS: u64 = 4096;
+
+/// The status of every cluster.
+#[must_use]
+pub fn status(status: &Status) -> String {
+    if status.clusters.is_empty() {
+        return "No cluster is configured on this server.\n\
+                Start or join one: nlbctl addif INTERFACE --address ADDRESS\n"
+            .to_owned();
+    }
+    status.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
+}
+
+fn cluster(cluster: &Cluster) -> String {
+    let problems = problems(cluster);
+    let mut text = if problems.is_empty() {
+        let active = cluster.nodes.iter().filter(|node| node.state == "active").count() as u64;
+        let who = match active {
+            1 => "one node serves alone; nobody takes over if it fails".to_owned(),
+            _ => format!("{active} nodes share the clients"),
+        };
+        format!("{}: all is well: {who}.\n", cluster.name)
+    } else {
+        let mut text = format!("{}: NOT all is well.\n", cluster.name);
+        problems.iter().for_each(|problem| text.push_str(&format!("  ! {problem}\n")));
+        text
+    };
+    for remark in remarks(cluster) {
+        text.push_str(&format!("  - {remark}\n"));
+    }
+    text.push('\n');
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
+    line("addresses", cluster.addresses.join(", "));
+    let interfaces = cluster.interfaces.join(", ");
+    line("interfaces", format!("{interfaces}; cluster MAC {} ({})", cluster.mac, cluster.mode));
+    line("this node", this_node(cluster));
+    line("clients", clients(cluster));
+    text.push('\n');
+    let row = |node: &Node| {
+        vec![
+            format!("{}{}", name(node), if node.local { " *" } else { "" }),
+            node.state.clone(),
+            node.weight.to_string(),
+            node.buckets.to_string(),
+            share(node.buckets),
+            heard(node),
+        ]
+    };
+    let rows = cluster.nodes.iter().map(row).collect();
+    let header = ["NODE", "STATE", "WEIGHT", "BUCKETS", "SHARE", "HEARD"];
+    text.push_str(&table(&header, &[2, 3, 4], rows));
+    text
+}
+
+fn this_node(cluster: &Cluster) -> String {
+    let uptime = time::span(cluster.uptime_ms);
+    let weight = cluster.nodes.iter().find(|node| node.local).map_or(0, |node| node.weight);
+    let (state, mode) = (&cluster.state, &cluster.weight_mode);
+    let path = &cluster.kernel_path;
+    format!("{state} for {uptime}, weight {weight} ({mode}), new clients by {path}")
+}
+
+fn clients(cluster: &Cluster) -> String {
+    let mut text = format!("{} here", cluster.clients);
+    if cluster.pins > 0 {
+        text.push_str(&format!(", {} of them pinned", cluster.pins));
+    }
+    if cluster.held > 0 {
+        text.push_str(&format!("; {} held", count(cluster.held, "packet")));
+    }
+    text
+}
+
+/// What keeps a cluster from being well.
+fn problems(cluster: &Cluster) -> Vec<String> {
+    let mut problems = Vec::new();
+    if cluster.state != "active" {
+        let cause = cluster.cause.as_ref().map(|cause| format!(": {cause}"));
+        problems.push(format!("this node is {}{}", cluster.state, cause.unwrap_or_default()));
+    }
+    for node in cluster.nodes.iter().filter(|node| !node.local) {
+        if node.state != "active" {
+            problems.push(format!("{} is {}", name(node), node.state));
+        }
+        if !node.hears_us {
+            problems.push(format!("{} does not hear this node", name(node)));
+        }
+        if node.last_heard_ms > cluster.dead_after_ms / 2 {
+            let ago = time::span(node.last_heard_ms);
+            problems.push(format!("{} has been silent for {ago}", name(node)));
+        }
+    }
+    let served: u64 = cluster.nodes.iter().map(|node| node.buckets).sum();
+    if served < BUCKETS {
+        let missing = BUCKETS - served;
+        problems.push(format!("{} of {BUCKETS} buckets are served by nobody", missing));
+    }
+    if served > BUCKETS {
+        problems.push(format!("{} buckets are served twice", served - BUCKETS));
+    }
+    if !cluster.converged && problems.is_empty() {
+        problems.push("the nodes do not agree yet".to_owned());
+    }
+    let own_id = cluster.drops.get("own_node_id").copied().unwrap_or(0);
+    if own_id > 0 {
+        problems.push("another machine has this node's id".to_owned());
+    }
+    problems
+}
+
+/// What an administrator should know although all may be well.
+fn remarks(cluster: &Cluster) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if cluster.insecure {
+        remarks.push("no key: anybody on the segment can join or disturb the cluster".to_owned());
+    }
+    let wrong_key = cluster.drops.get("bad_tag").copied().unwrap_or(0);
+    if wrong_key > 0 {
+        remarks.push(format!(
+            "{} under another key were dropped: has every server the same key file?",
+            count(wrong_key, "frame")
+        ));
+    }
+    let overlaps = cluster.counters.get("overlaps").copied().unwrap_or(0);
+    if overlaps > 0 {
+        let times = count(overlaps, "time");
+        remarks.push(format!("two nodes accepted the same buckets {times} since the start"));
+    }
+    remarks
+}
+
+fn name(node: &Node) -> &str {
+    if node.name.is_empty() { &node.id } else { &node.name }
+}
+
+fn share(buckets: u64) -> String {
+    let tenths = buckets * 1000 / BUCKETS;
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+fn heard(node: &Node) -> String {
+    if node.local { "this node".to_owned() } else { time::ago(node.last_heard_ms) }
+}
+
+/// The nodes of every cluster, with all that is known of them.
+#[must_use]
+pub fn nodes(status: &Status) -> String {
+    if status.clusters.is_empty() {
+        return self::status(status);
+    }
+    let nodes = |cluster: &Cluster| {
+        let row = |node: &Node| {
+            vec![
+                format!("{}{}", name(node), if node.local { " *" } else { "" }),
+                node.id.clone(),
+                node.state.clone(),
+                node.weight.to_string(),
+                node.buckets.to_string(),
+                node.pins.to_string(),
+                heard(node),
+                if node.local || node.hears_us { "yes" } else { "NO" }.to_owned(),
+                node.software.clone(),
+            ]
+        };
+        let rows = cluster.nodes.iter().map(row).collect();
+        let header =
+            ["NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD", "HEARS US", "SOFTWARE"];
+        let nodes = count(cluster.nodes.len() as u64, "node");
+        format!("{}: {nodes}\n\n{}", cluster.name, table(&header, &[3, 4, 5], rows))
+    };
+    status.clusters.iter().map(nodes).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,207 @@
+//! From a verb to calls and output.
+
+use std::io::{self, BufRead as _, Write as _};
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+use nlb_varlink::{Cluster, Connection, Error, Status};
+use serde::Serialize;
+
+use crate::args::{Arguments, Verb, WeightArgument, weight};
+use crate::failure::Failure;
+use crate::render;
+
+/// Does what was asked.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let socket = arguments.run_dir.join(nlb_varlink::SOCKET);
+    match &arguments.verb {
+        Verb::SetWeight { cluster, weight: WeightArgument::Stdin } => {
+            weights_from_stdin(&socket, cluster, arguments.json).await
+        }
+        Verb::Events { cluster, .. } => events(&socket, cluster.as_deref(), arguments.json).await,
+        verb => {
+            let mut daemon = Connection::connect(&socket).await?;
+            let text = answer(&mut daemon, verb, arguments.json).await?;
+            print(&text)
+        }
+    }
+}
+
+/// Asks the daemon and puts the answer into words or JSON.
+async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<String, Failure> {
+    Ok(match verb {
+        Verb::Status { cluster } => {
+            let status = only(daemon.status().await?, cluster.as_deref())?;
+            either(json, &status, render::status)?
+        }
+        Verb::Nodes { cluster } => {
+            let status = only(daemon.status().await?, cluster.as_deref())?;
+            if json { to_json(&nodes(&status.clusters))? } else { render::nodes(&status) }
+        }
+        Verb::Buckets { cluster } => {
+            either(json, &daemon.buckets(cluster.as_deref()).await?, render::buckets)?
+        }
+        Verb::Clients { cluster, limit } => {
+            let clients = daemon.clients(cluster.as_deref(), Some(i64::from(*limit))).await?;
+            either(json, &clients, render::clients)?
+        }
+        Verb::Explain { address, cluster } => {
+            let explanation = daemon.explain(cluster.as_deref(), &address.to_string()).await?;
+            either(json, &explanation, render::explanation)?
+        }
+        Verb::Addif { interface, cluster, addresses, mode, id } => {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let (mode, id) = (mode.map(|mode| mode.name()), id.map(i64::from));
+            let cluster = cluster.as_deref();
+            let change = daemon.add_interface(interface, cluster, &addresses, mode, id).await?;
+            either(json, &change, |change| render::added(interface, &addresses, change))?
+        }
+        Verb::Delif { interface, cluster } => {
+            let change = daemon.remove_interface(interface, cluster.as_deref()).await?;
+            either(json, &change, |change| render::removed(interface, change))?
+        }
+        Verb::SetWeight { cluster, weight } => {
+            let WeightArgument::Weight(weight) = *weight else { return Ok(String::new()) };
+            let changed = daemon.set_weight(Some(cluster), i64::from(weight)).await?;
+            let done = format!("This node has weight {weight} in {cluster} now.");
+            let same = format!("This node had weight {weight} in {cluster} already.");
+            either(json, &changed, |changed| render::changed(changed, &done, &same))?
+        }
+        Verb::WeightMode { cluster, mode } => {
+            let mode = mode.name();
+            let changed = daemon.set_weight_mode(Some(cluster), mode).await?;
+            let done = format!("The weight in {cluster} comes from {mode} now.");
+            let same = format!("The weight in {cluster} came from {mode} already.");
+            either(json, &changed, |changed| render::changed(changed, &done, &same))?
+        }
+        Verb::Leave { cluster } => {
+            let changed = daemon.leave(cluster.as_deref()).await?;
+            let (done, same) = ("This node leaves the cluster.", "This node had left already.");
+            either(json, &changed, |changed| render::changed(changed, done, same))?
+        }
+        Verb::Drain { cluster, timeout } => {
+            let changed = daemon.drain(cluster.as_deref(), timeout.map(i64::from)).await?;
+            let done = "This node takes no new clients.";
+            let same = "This node took no new clients already.";
+            either(json, &changed, |changed| render::changed(changed, done, same))?
+        }
+        Verb::Undrain { cluster } => {
+            let changed = daemon.undrain(cluster.as_deref()).await?;
+            let done = "This node takes new clients again.";
+            let same = "This node took new clients already.";
+            either(json, &changed, |changed| render::changed(changed, done, same))?
+        }
+        Verb::Reload => {
+            let changed = daemon.reload().await?;
+            let done = "The configuration was read again and is in effect.";
+            let same = "The configuration was read again; it says nothing new.";
+            either(json, &changed, |changed| render::changed(changed, done, same))?
+        }
+        Verb::CheckConfig { file } => {
+            // The daemon has another working directory.
+            let file = file.as_deref().map(std::path::absolute).transpose()?;
+            let file = file.map(|file| file.display().to_string());
+            let checked = daemon.check_config(file.as_deref()).await?;
+            either(json, &checked, render::checked)?
+        }
+        Verb::Events { .. } => String::new(),
+    })
+}
+
+/// The status of one cluster, if one is named.
+fn only(mut status: Status, cluster: Option<&str>) -> Result<Status, Failure> {
+    if let Some(name) = cluster {
+        if !status.clusters.iter().any(|cluster| cluster.name == name) {
+            let known = status.clusters.into_iter().map(|cluster| cluster.name).collect();
+            let error = Error::UnknownCluster { cluster: name.to_owned(), known };
+            return Err(Failure::Call(error.into()));
+        }
+        status.clusters.retain(|cluster| cluster.name == name);
+    }
+    Ok(status)
+}
+
+/// The nodes of every cluster, for JSON.
+fn nodes(clusters: &[Cluster]) -> serde_json::Value {
+    let clusters = clusters
+        .iter()
+        .map(|cluster| serde_json::json!({ "name": cluster.name, "nodes": cluster.nodes }));
+    serde_json::json!({ "clusters": clusters.collect::<Vec<_>>() })
+}
+
+fn either<T: Serialize>(
+    json: bool,
+    value: &T,
+    words: impl FnOnce(&T) -> String,
+) -> Result<String, Failure> {
+    if json { to_json(value) } else { Ok(words(value)) }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    let mut text = serde_json::to_string(value).map_err(io::Error::from)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes to stdout. Whoever stopped reading has seen enough: that is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Sets every weight that comes in, one a line, until the input ends. A line that is no weight is
+/// named and passed over, because whoever measures goes on.
+async fn weights_from_stdin(socket: &Path, cluster: &str, json: bool) -> Result<(), Failure> {
+    let mut wrong = 0;
+    // Each line is acted on before the next is read; a daemon that restarts meanwhile is found
+    // again.
+    for (index, line) in io::stdin().lock().lines().enumerate() {
+        let line = line?;
+        match weight(line.trim()) {
+            Ok(weight) => {
+                let mut daemon = Connection::connect(socket).await?;
+                let changed = daemon.set_weight(Some(cluster), i64::from(weight)).await?;
+                if json {
+                    print(&to_json(&changed)?)?;
+                }
+            }
+            Err(_) if line.trim().is_empty() => {}
+            Err(error) => {
+                wrong += 1;
+                let _ = writeln!(io::stderr(), "nlbctl: line {} of the input: {error}", index + 1);
+            }
+        }
+    }
+    if wrong == 0 { Ok(()) } else { Err(Failure::Lines(wrong)) }
+}
+
+/// Prints events until the daemon ends or nobody reads.
+async fn events(socket: &Path, cluster: Option<&str>, json: bool) -> Result<(), Failure> {
+    let mut daemon = Connection::connect(socket).await?;
+    if let Some(cluster) = cluster {
+        only(daemon.status().await?, Some(cluster))?;
+    }
+    let mut events = core::pin::pin!(daemon.monitor().await?);
+    let mut stdout = io::stdout().lock();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        let event = event?;
+        let lost = last.map_or(0, |last| event.sequence.saturating_sub(last + 1));
+        last = Some(event.sequence);
+        if cluster.is_some_and(|cluster| *cluster != event.cluster) {
+            continue;
+        }
+        let text = if json { to_json(&event)? } else { render::event(&event, lost) };
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result?,
+        }
+    }
+    Ok(())
+}
