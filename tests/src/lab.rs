@@ -21,6 +21,8 @@ use crate::wait::wait_until;
 pub const SERVICE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 /// The service address of every test, IPv6.
 pub const SERVICE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50);
+/// The MAC of the client.
+pub const CLIENT_MAC: MacAddr = MacAddr([2, 0x10, 0, 0, 1, 0]);
 /// The widest packet of the link behind the router.
 pub const NARROW_MTU: u32 = 1280;
 
@@ -79,7 +81,7 @@ impl Lab {
             ))?;
             servers.push(Arc::new(server));
         }
-        let client = attach(&switch, "client", MacAddr([2, 0x10, 0, 0, 1, 0]))?;
+        let client = attach(&switch, "client", CLIENT_MAC)?;
         client.set_sysctl("net/ipv6/ip_nonlocal_bind", "1")?;
         client.ip("addr add 192.0.2.200/24 dev eth0\n\
              addr add 2001:db8::c8/64 dev eth0 nodad\n\

@@ -126,13 +126,13 @@ impl Load {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The attempts that have ended so far.
+    /// The attempts that have ended since the last call.
     #[must_use]
-    pub fn ended(&self) -> Vec<Attempt> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn take_ended(&self) -> Vec<Attempt> {
+        std::mem::take(&mut *self.attempts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins no more attempts; waits for those under way.
+    /// Begins no more attempts; waits for those under way. Gives what was not yet taken.
     ///
     /// # Errors
     /// When the load itself failed.

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
+use nlb_protocol::MacAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::lab::{SERVICE4, SERVICE6, source4, source6};
+use crate::inject::{Injector, ethernet};
+use crate::lab::{CLIENT_MAC, SERVICE4, SERVICE6, source4, source6};
 use crate::load::service_of;
 use crate::netns::Namespace;
 use crate::service::ECHO;
@@ -131,6 +133,22 @@ pub fn ping(client: &Namespace, sources: &[IpAddr], id: u16, sequence: u16) -> R
         }
         Ok(())
     })?
+}
+
+/// Broadcasts one ARP request for `wanted` as `asker`, through the client's `eth0`. Both are IPv4.
+///
+/// # Errors
+/// When packet sockets are not allowed here.
+pub fn who_has(client: &Namespace, asker: IpAddr, wanted: IpAddr) -> Result<()> {
+    let (IpAddr::V4(asker), IpAddr::V4(wanted)) = (asker, wanted) else { return Ok(()) };
+    // Ethernet and IPv4, operation 1.
+    let mut body = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    body.extend(CLIENT_MAC.0);
+    body.extend(asker.octets());
+    body.extend([0; 6]);
+    body.extend(wanted.octets());
+    let frame = ethernet(MacAddr([0xff; 6]), CLIENT_MAC, 0x0806, &body);
+    Injector::new(client, "eth0")?.send(&frame)
 }
 
 /// Sends one datagram from `source` to the echo port and waits for the answer.

@@ -41,8 +41,7 @@ impl Traffic {
         Self { random: Random::new(seed), mac, known: Vec::new() }
     }
 
-    /// The next packet.
-    pub fn next(&mut self) -> Packet {
+    fn packet(&mut self) -> Packet {
         let source = self.source();
         let service = if source.is_ipv4() { SERVICE4.into() } else { SERVICE6.into() };
         let mut client = Some(source);
@@ -177,6 +176,14 @@ impl Traffic {
             _ => inner.fill(0xff),
         }
         self.complaint(router, service, &inner)
+    }
+}
+
+impl Iterator for Traffic {
+    type Item = Packet;
+
+    fn next(&mut self) -> Option<Packet> {
+        Some(self.packet())
     }
 }
 

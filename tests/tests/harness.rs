@@ -9,7 +9,7 @@ use nlb_tests::inject::{Injector, ethernet};
 use nlb_tests::lab::{Lab, LabOptions, SERVICE4, SERVICE6, server_mac, source4, source6};
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
 use nlb_tests::netns::Namespace;
-use nlb_tests::probe::{Prober, ask, ping};
+use nlb_tests::probe::{Prober, ask, ping, who_has};
 use nlb_tests::service::Services;
 use nlb_tests::wait::{wait_for, wait_until};
 use nlb_tests::wire::rules::Subject;
@@ -87,8 +87,7 @@ fn the_watcher_sees_what_no_frame_may_do() -> Result<()> {
     let (_services, watcher, lab) = plain()?;
     ensure!(watcher.check().is_ok());
     // The kernel's own answer to an ARP request names its own MAC: what the daemon must prevent.
-    let kernel = "arping -c 1 -w 1 -I eth0 192.0.2.50";
-    lab.client.sh(kernel)?;
+    who_has(&lab.client, source4(1), SERVICE4.into())?;
     wait_until("an ARP answer", Duration::from_secs(3), || watcher.ledger().violated == 1)?;
     // The same by neighbour discovery: the solicited host has the address.
     lab.servers[0].ip(&format!("addr add {SERVICE6}/128 dev eth0 nodad"))?;

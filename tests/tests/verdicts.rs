@@ -149,11 +149,11 @@ fn judge(cluster: &mut Cluster) -> Result<Taken> {
         )?;
     }
     let injector = Injector::new(&cluster.lab.outsider, "eth0")?;
-    let mut traffic = Traffic::new(cluster.spec.mac(), 23);
+    let traffic = Traffic::new(cluster.spec.mac(), 23);
     let mut expected: Taken = BTreeMap::new();
     let mut kinds: HashMap<&str, usize> = HashMap::new();
-    for number in 0..PACKETS {
-        let Packet { frame, source, client, kind } = traffic.next();
+    for (number, packet) in traffic.take(PACKETS).enumerate() {
+        let Packet { frame, source, client, kind } = packet;
         injector.send(&frame)?;
         *kinds.entry(kind).or_default() += 1;
         if let Some(client) = client {

@@ -1,1 +1,78 @@
-fn main() {}
+//! Tasks of the workspace: `cargo xtask demo`, `cargo xtask test` and what they are made of.
+
+mod command;
+mod demo;
+mod setup;
+mod test;
+mod userns;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tasks of the nlbd workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Shows three servers, a switch and their clients in network namespaces of this machine.
+    Demo {
+        /// Keep everything up until Ctrl-C, and say how to look around in it.
+        #[arg(long)]
+        hold: bool,
+    },
+    /// Runs everything: checks, unit tests, simulator, oracle, tests on the real kernel.
+    Test {
+        /// Only the tests whose name contains this; the checks are left out.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// Runs what needs no rights and little time: format, lints, structure, oracle.
+    Verify,
+    /// Runs the simulator with these arguments.
+    Sim {
+        /// See `cargo xtask sim --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Measures on the real kernel, 20 runs each, and prints the figures.
+    Figures {
+        /// How many runs of each.
+        #[arg(long, default_value_t = 20)]
+        runs: usize,
+    },
+    /// Checks for the tools that the tasks need, and installs what is missing where it may.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Demo { hold } => demo::run(hold),
+        Task::Test { filter } => test::run(filter.as_deref()),
+        Task::Verify => test::verify(),
+        Task::Sim { arguments } => command::cargo("run")
+            .args(["--quiet", "--release", "-p", "nlb-sim", "--"])
+            .args(arguments)
+            .status()
+            .map(command::code),
+        Task::Figures { runs } => test::figures(runs),
+        Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -63,7 +63,6 @@ impl Watcher {
     }
 
     /// What was seen so far.
-    #[must_use]
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
