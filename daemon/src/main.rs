@@ -1,1 +1,188 @@
-fn main() {}
+//! `nlbd`: reads the configuration, drops every privilege it does not need, and supervises.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use nlb_varlink::{Limits, Server};
+use nlbd::cluster::{Happened, Supervisor};
+use nlbd::config::{Host, Location, load};
+use nlbd::manage::{self, Inbox, VarlinkBackend};
+use nlbd::weight::SAMPLE_INTERVAL;
+use nlbd::{caps, kernel, log};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The socket of the management interface, in the run directory.
+const SOCKET: &str = "org.nlbd.Cluster";
+
+/// Several servers answer for one address, with no load balancer: the daemon.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// The configuration; without it /etc/nlbd/nlbd.ron, which may be missing. Drop-ins are read
+    /// from the directory of the same name that ends in `.d`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the socket for nlbctl and the record of what was changed on the host are kept. Every
+    /// instance needs its own.
+    #[arg(long, value_name = "DIR", default_value = "/run/nlbd")]
+    run_dir: PathBuf,
+    /// The bus for D-Bus: system, session, an address, or none.
+    #[arg(long, value_name = "BUS", default_value = "none")]
+    bus: String,
+    /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Read and check the configuration, say what is wrong with it, and end.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nlbd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let location = arguments.config.as_deref().map_or_else(Location::standard, Location::named);
+    let config = load(&location, &Host)?;
+    if arguments.check {
+        println!("{} clusters, nothing wrong", config.clusters.len());
+        return Ok(());
+    }
+    if arguments.bus != "none" {
+        bail!("--bus {}: this build speaks varlink only; allowed: none", arguments.bus);
+    }
+    log::start(log::Target::Auto, arguments.log_level.as_deref())?;
+    caps::drop_all_but_needed().context("cannot drop privileges")?;
+    make_run_dir(&arguments.run_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(supervise(location, &arguments.run_dir, config))
+}
+
+fn make_run_dir(path: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("cannot make the run directory {}", path.display()))
+}
+
+async fn supervise(
+    location: Location,
+    run_dir: &PathBuf,
+    config: nlbd::config::Config,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let (handle, Inbox { mut calls, events }) = manage::channel(nix::unistd::geteuid().as_raw());
+    // The socket first: it tells whether another daemon runs here.
+    let server = Server::bind(&run_dir.join(SOCKET), Limits::default())?;
+    let capabilities = kernel::probe().await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = %config.node.id,
+        nft = capabilities.nft_version,
+        queue = ?capabilities.queue,
+        "nlbd starts"
+    );
+    let mut supervisor =
+        Supervisor::new(location, run_dir, config.clone(), capabilities, events).await?;
+    if let Err(error) = supervisor.apply(config).await {
+        // Nothing half-way stays behind.
+        supervisor.shutdown().await?;
+        return Err(error.into());
+    }
+    let mut serving =
+        tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
+    let mut weigh = tokio::time::interval(SAMPLE_INTERVAL);
+    weigh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watchdog = watchdog();
+    notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = signals.term.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
+                let _ = supervisor.answer(manage::Request::Reload).await.inspect_err(
+                    |error| tracing::error!(%error, "the configuration was not reloaded"),
+                );
+            }
+            Some(call) = calls.recv() => {
+                let answer = supervisor.answer(call.request).await;
+                // Whoever asked may have gone.
+                let _ = call.reply.send(answer);
+            }
+            happened = supervisor.next() => match happened? {
+                Happened::Event(event) => {
+                    supervisor.handle_event(event, wall_clock_ms());
+                    clear_up(&mut supervisor).await?;
+                }
+                Happened::Link(change) => supervisor.handle_link(&change).await?,
+            },
+            _ = weigh.tick() => {
+                supervisor.weigh().await;
+                clear_up(&mut supervisor).await?;
+            }
+            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            _ = &mut serving => bail!("the management socket was closed"),
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    supervisor.shutdown().await?;
+    // Its end removes the socket.
+    serving.abort();
+    let _ = serving.await;
+    tracing::info!("nlbd ends");
+    Ok(())
+}
+
+/// Clears up behind clusters that somebody asked to leave.
+async fn clear_up(supervisor: &mut Supervisor) -> anyhow::Result<()> {
+    for name in supervisor.ended() {
+        supervisor.end(&name).await?;
+    }
+    Ok(())
+}
+
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Twice as often as systemd wants to hear of us; hardly ever where it does not.
+fn watchdog() -> tokio::time::Interval {
+    let wanted = sd_notify::watchdog_enabled().unwrap_or(Duration::from_secs(86_400));
+    tokio::time::interval((wanted / 2).max(Duration::from_millis(1)))
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Nobody listens where systemd did not start us.
+    let _ = sd_notify::notify(states);
+}
+
+/// For people: when an event happened.
+#[allow(clippy::disallowed_methods)] // this is the driver
+fn wall_clock_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,2 +1,22 @@
-//! Under construction.
+//! The clusters of this host: one loop each, and the supervisor that starts and ends them.
+//!
+//! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue.
+//!   It runs in a thread of its own for each cluster.
+//! - `applier` is the thread that the rules are applied in.
+//! - `supervisor` and `answer` run in the main thread: configuration, addresses, management.
+
+mod answer;
+mod applier;
 pub mod clock;
+mod drops;
+mod links;
+mod request;
+mod running;
+mod runtime;
+mod stage;
+mod supervisor;
+
+use drops::Drops;
+pub use request::ClusterEvent;
+pub use running::StartError;
+pub use supervisor::{Happened, SuperviseError, Supervisor};

@@ -55,6 +55,14 @@ impl HeartbeatSocket {
         self.index
     }
 
+    /// Waits until [`Self::try_recv`] has something to read; cancel-safe.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
     /// Waits for the next frame; cancel-safe. The payload in `buffer` may carry padding behind
     /// the frame; hand in [`RECEIVE_BUFFER`] bytes.
     ///

@@ -81,6 +81,13 @@ impl PacketSocket {
         Program::nothing()
     }
 
+    /// Waits until there is something to read; cancel-safe. The readiness is kept: `try_recv`
+    /// takes it back when the socket is empty.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.fd.readable().await?.retain_ready();
+        Ok(())
+    }
+
     /// Waits for the next frame. Safe to drop between two frames.
     pub(super) async fn recv(&self, buffer: &mut [u8]) -> io::Result<LinkEvent> {
         self.fd.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await

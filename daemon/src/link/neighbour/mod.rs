@@ -171,6 +171,17 @@ impl NeighbourSocket {
         Ok(())
     }
 
+    /// Waits until [`Self::try_recv`] has something to read; cancel-safe.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    pub async fn readable(&self) -> io::Result<()> {
+        tokio::select! {
+            ready = self.arp.readable() => ready,
+            ready = self.nd.readable() => ready,
+        }
+    }
+
     /// Waits for the next event; cancel-safe.
     ///
     /// # Errors

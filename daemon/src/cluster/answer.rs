@@ -1,0 +1,164 @@
+//! How the supervisor answers management.
+
+use nlb_engine::manage::{Command, Outcome};
+use nlb_protocol::NodeId;
+
+use super::clock::now;
+use super::request::ClusterRequest;
+use super::running::Running;
+use super::supervisor::{SuperviseError, Supervisor};
+use crate::config::{Config, Edit, Host, Location, add_interface, load, remove_interface};
+use crate::manage::{
+    Checked, ClusterFacts, DaemonView, Done, InterfaceChange, ManageError, Reply, Request,
+    StatusView, resolve,
+};
+use crate::weight::WeightSource;
+
+type Answer = Result<Reply, ManageError>;
+
+impl From<SuperviseError> for ManageError {
+    fn from(error: SuperviseError) -> Self {
+        Self::Refused { reason: error.to_string() }
+    }
+}
+
+fn gone() -> ManageError {
+    ManageError::Refused { reason: "the node is leaving the cluster".to_owned() }
+}
+
+impl Supervisor {
+    /// Answers a request that is permitted.
+    ///
+    /// # Errors
+    /// Why it is not granted; nothing has changed then.
+    pub async fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::Buckets { cluster } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let buckets = running.ask(ClusterRequest::Buckets).await.ok_or_else(gone)?;
+                Ok(Reply::Buckets(name, buckets, names(running)))
+            }
+            Request::Clients { cluster, limit } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let ask = |reply| ClusterRequest::Clients(limit, reply);
+                let clients = running.ask(ask).await.ok_or_else(gone)?;
+                let all = running.view().snapshot.clients.max(clients.len());
+                Ok(Reply::Clients(name, all, clients, names(running)))
+            }
+            Request::Explain { cluster, client } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let ask = |reply| ClusterRequest::Explain(client, reply);
+                let explanation = running.ask(ask).await.ok_or_else(gone)?;
+                Ok(Reply::Explanation(name, explanation, names(running)))
+            }
+            Request::SetWeight { cluster, weight } => {
+                let source = Some(WeightSource::Manual(weight));
+                self.set_weight_source(cluster.as_deref(), source).await
+            }
+            Request::SetWeightSource { cluster, source } => {
+                self.set_weight_source(cluster.as_deref(), source).await
+            }
+            Request::AddInterface(wanted) => {
+                let edit = add_interface(&self.location, &Host, &wanted)?;
+                self.take_up(edit).await
+            }
+            Request::RemoveInterface { cluster, interface } => {
+                let edit = remove_interface(&self.location, &Host, &interface, cluster.as_deref())?;
+                self.take_up(edit).await
+            }
+            Request::Leave { cluster } => {
+                let (_, running) = self.running(cluster.as_deref())?;
+                let outcome = running.command(Command::Leave).await?;
+                let note = "the cluster is left until `nlbctl reload` or a restart; to stay out \
+                            of it, remove its interfaces with `nlbctl delif`";
+                Ok(Reply::Done(Done { outcome, notes: vec![note.to_owned()] }))
+            }
+            Request::Drain { cluster, timeout } => {
+                self.command(cluster.as_deref(), Command::Drain { timeout }).await
+            }
+            Request::Undrain { cluster } => {
+                self.command(cluster.as_deref(), Command::Undrain).await
+            }
+            Request::Reload => {
+                let config = load(&self.location, &Host)?;
+                let changed = self.apply(config).await?;
+                Ok(Reply::Done(outcome(changed).into()))
+            }
+            Request::CheckConfig { file } => {
+                let location = file.map_or(self.location.clone(), |file| Location::named(&file));
+                let config: Config = load(&location, &Host)?;
+                Ok(Reply::Checked(Checked::from(&config)))
+            }
+        }
+    }
+
+    fn running(&self, cluster: Option<&str>) -> Result<(String, &Running), ManageError> {
+        let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+        let name = resolve(cluster, &known)?;
+        let running = self.clusters.get(name).ok_or_else(gone)?;
+        Ok((name.to_owned(), running))
+    }
+
+    async fn command(&mut self, cluster: Option<&str>, command: Command) -> Answer {
+        let (_, running) = self.running(cluster)?;
+        let outcome = running.command(command).await?;
+        Ok(Reply::Done(outcome.into()))
+    }
+
+    async fn set_weight_source(
+        &mut self,
+        cluster: Option<&str>,
+        source: Option<WeightSource>,
+    ) -> Answer {
+        let (name, _) = self.running(cluster)?;
+        let running = self.clusters.get_mut(&name).ok_or_else(gone)?;
+        let outcome = running.set_weight_source(source).await;
+        Ok(Reply::Done(outcome.into()))
+    }
+
+    /// Applies a change of the configuration, then writes it down. When either fails, everything
+    /// is as it was.
+    async fn take_up(&mut self, edit: Edit) -> Answer {
+        let before = self.config.clone();
+        let tried = match self.apply(edit.config.clone()).await {
+            Ok(_) => edit.commit().map_err(ManageError::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = tried {
+            if let Err(again) = self.apply(before).await {
+                tracing::error!(%again, "the change failed, and so did taking it back");
+            }
+            return Err(error);
+        }
+        Ok(Reply::Interface(InterfaceChange::from(&edit)))
+    }
+
+    fn status(&self) -> Reply {
+        let daemon = DaemonView {
+            uptime: now().since(self.started),
+            node: self.config.node.id,
+            name: self.config.node.name.clone(),
+            config: self.location.file().to_owned(),
+        };
+        let clusters = self.clusters.values().map(|running| {
+            let view = running.view();
+            let path = self.kernel_path(&running.config);
+            let mut facts = ClusterFacts::new(&running.config, path);
+            facts.weight = running.weigher.source();
+            facts.uptime = now().since(running.started);
+            facts.drops = view.drops;
+            StatusView { facts, snapshot: view.snapshot }
+        });
+        Reply::Status(daemon, clusters.collect())
+    }
+}
+
+fn outcome(changed: bool) -> Outcome {
+    if changed { Outcome::Changed } else { Outcome::Unchanged }
+}
+
+fn names(running: &Running) -> Vec<(NodeId, String)> {
+    let nodes = running.view().snapshot.nodes;
+    nodes.into_iter().map(|node| (node.id, node.name)).collect()
+}

@@ -1,0 +1,110 @@
+//! The thread that the rules' applier runs in, and the way of its events to the clusters.
+//!
+//! A thread of its own, because a fence waits for the applier's word: management must not be able
+//! to hold that up.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::request::ClusterRequest;
+use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle};
+
+/// Registrations that may wait: there are few clusters, and they come one by one.
+const REGISTRATIONS: usize = 16;
+
+/// Where the events of a cluster go; `None`: nowhere any more.
+type Registration = (String, Option<mpsc::Sender<ClusterRequest>>);
+
+/// The applier, for the supervisor.
+pub(super) struct Applier {
+    /// Gives it orders.
+    pub(super) kernel: KernelHandle,
+    registrations: mpsc::Sender<Registration>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Applier {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there is no thread, or the kernel cannot be listened to.
+    pub(super) async fn start(capabilities: Capabilities) -> io::Result<Self> {
+        let (registrations, registered) = mpsc::channel(REGISTRATIONS);
+        let (started, starting) = oneshot::channel();
+        let thread =
+            std::thread::Builder::new().name("nlb-kernel".to_owned()).spawn(move || {
+                let runtime =
+                    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                        Ok(runtime) => runtime,
+                        Err(error) => return drop(started.send(Err(error))),
+                    };
+                runtime.block_on(async {
+                    match Kernel::start(capabilities) {
+                        Ok((kernel, events)) => {
+                            let _ = started.send(Ok(kernel));
+                            route(events, registered).await;
+                        }
+                        Err(error) => drop(started.send(Err(error))),
+                    }
+                });
+            })?;
+        let kernel = starting.await.map_err(io::Error::other)??;
+        Ok(Self { kernel, registrations, thread })
+    }
+
+    /// Sends the events of a cluster there from now on.
+    pub(super) async fn register(&self, cluster: &str, requests: mpsc::Sender<ClusterRequest>) {
+        let _ = self.registrations.send((cluster.to_owned(), Some(requests))).await;
+    }
+
+    /// Removes the rules of a cluster that has ended.
+    pub(super) async fn remove(&self, cluster: &str) {
+        let _ = self.registrations.send((cluster.to_owned(), None)).await;
+        self.kernel.remove_cluster(cluster);
+    }
+
+    /// Removes all rules and ends the thread.
+    pub(super) async fn shutdown(self) {
+        self.kernel.shutdown().await;
+        drop(self.registrations);
+        drop(self.kernel);
+        // The thread has nothing left to wait for.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+/// Hands on events until nobody can register any more.
+async fn route(
+    mut events: mpsc::Receiver<KernelEvent>,
+    mut registered: mpsc::Receiver<Registration>,
+) {
+    let mut routes = BTreeMap::new();
+    loop {
+        tokio::select! {
+            biased;
+            registration = registered.recv() => match registration {
+                Some((cluster, Some(requests))) => drop(routes.insert(cluster, requests)),
+                Some((cluster, None)) => drop(routes.remove(&cluster)),
+                None => return,
+            },
+            Some(event) = events.recv() => {
+                if let Some(requests) = routes.get(cluster_of(&event)) {
+                    // A cluster that does not read any more is ending.
+                    let _ = requests.send(ClusterRequest::Kernel(event)).await;
+                }
+            }
+        }
+    }
+}
+
+fn cluster_of(event: &KernelEvent) -> &str {
+    match event {
+        KernelEvent::Applied { cluster, .. }
+        | KernelEvent::Failed { cluster, .. }
+        | KernelEvent::StickyLost { cluster }
+        | KernelEvent::Repaired { cluster, .. }
+        | KernelEvent::StickyListed { cluster, .. } => cluster,
+    }
+}

@@ -1,0 +1,169 @@
+//! The sockets of a cluster on all its interfaces: heartbeats out and in, ARP and ND answers.
+//!
+//! An interface that is down, gone or not yet there has no sockets; it gets them when the link
+//! monitor reports it again. Owned by the cluster's task.
+
+use std::io;
+use std::net::IpAddr;
+
+use futures_util::future::{FutureExt as _, select_all};
+use nlb_engine::Engine;
+use nlb_protocol::{ClusterMac, MacAddr};
+
+use super::clock::now;
+use super::drops::Drops;
+use crate::host::Netlink;
+use crate::link::{
+    HeartbeatSocket, Interface, Memberships, NeighbourEvent, NeighbourSocket, Unanswered,
+};
+
+/// Questions answered before the wire has its turn again. Askers repeat themselves.
+const QUESTIONS_A_TURN: usize = 32;
+
+/// What all interfaces of a cluster have in common.
+#[derive(Debug, Clone)]
+pub(super) struct LinkSettings {
+    /// The ethertype of the protocol.
+    pub(super) ethertype: u16,
+    /// Where heartbeats go.
+    pub(super) group: MacAddr,
+    /// What the service addresses are answered with.
+    pub(super) mac: ClusterMac,
+}
+
+/// All interfaces of a cluster.
+pub(super) struct Links {
+    settings: LinkSettings,
+    addresses: Vec<IpAddr>,
+    open: Vec<Link>,
+}
+
+struct Link {
+    interface: Interface,
+    heartbeats: HeartbeatSocket,
+    neighbours: NeighbourSocket,
+    memberships: Memberships,
+}
+
+impl Links {
+    /// No interface yet: [`Self::set_interfaces`] opens them.
+    #[must_use]
+    pub(super) fn new(settings: LinkSettings, addresses: Vec<IpAddr>) -> Self {
+        Self { settings, addresses, open: Vec::new() }
+    }
+
+    /// Until a frame or a question has come. Never, without an interface.
+    pub(super) async fn readable(&self) {
+        if self.open.is_empty() {
+            return std::future::pending().await;
+        }
+        let all = self.open.iter().flat_map(|link| {
+            [link.heartbeats.readable().boxed_local(), link.neighbours.readable().boxed_local()]
+        });
+        // An error here is the runtime's end; the loop sees that by itself.
+        let _ = select_all(all).await;
+    }
+
+    /// The sockets that heartbeats arrive through.
+    pub(super) fn heartbeats(&self) -> impl Iterator<Item = &HeartbeatSocket> {
+        self.open.iter().map(|link| &link.heartbeats)
+    }
+
+    /// Sends a frame on every interface. `true`: it has left on one at least.
+    pub(super) fn send(&self, payload: &[u8], drops: &mut Drops) -> bool {
+        let mut sent = false;
+        for link in &self.open {
+            match link.heartbeats.send(payload) {
+                Ok(()) => sent = true,
+                Err(_) => drops.count("send_failed"),
+            }
+        }
+        sent
+    }
+
+    /// Answers the questions that wait, if it is this node's turn.
+    pub(super) fn answer_neighbours(&self, engine: &Engine, drops: &mut Drops) {
+        for link in &self.open {
+            for _ in 0..QUESTIONS_A_TURN {
+                match link.neighbours.try_recv() {
+                    Ok(Some(NeighbourEvent::Request(request))) => {
+                        if engine.answers_neighbour(request.asker)
+                            && link.neighbours.answer(&request, now()).is_err()
+                        {
+                            drops.count("answer_failed");
+                        }
+                    }
+                    Ok(Some(NeighbourEvent::Unanswered(reason))) => drops.count(match reason {
+                        Unanswered::Malformed => "neighbour_malformed",
+                        Unanswered::NotOurs => "neighbour_not_ours",
+                        Unanswered::BadSender => "neighbour_bad_sender",
+                    }),
+                    Ok(Some(NeighbourEvent::Down)) => {}
+                    Ok(None) => break,
+                    Err(_) => {
+                        drops.count("receive_failed");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens what is new or has changed, closes what is gone. What cannot be opened is tried
+    /// again when the link monitor reports it again.
+    pub(super) fn set_interfaces(&mut self, interfaces: &[Interface], drops: &mut Drops) {
+        self.open.retain(|link| interfaces.contains(&link.interface));
+        for interface in interfaces {
+            if self.open.iter().any(|link| link.interface == *interface) {
+                continue;
+            }
+            match self.open_link(interface) {
+                Ok(link) => self.open.push(link),
+                Err(error) => {
+                    drops.count("open_failed");
+                    tracing::warn!(interface = interface.name, %error, "cannot use the interface");
+                }
+            }
+        }
+    }
+
+    fn open_link(&self, interface: &Interface) -> io::Result<Link> {
+        let LinkSettings { ethertype, group, mac } = self.settings;
+        Ok(Link {
+            heartbeats: HeartbeatSocket::open(interface, ethertype, group)?,
+            neighbours: NeighbourSocket::open(interface, mac.mac, &self.addresses)?,
+            memberships: Memberships::join(interface, mac, &self.addresses)?,
+            interface: interface.clone(),
+        })
+    }
+
+    /// Goes over to other service addresses.
+    pub(super) fn set_addresses(&mut self, addresses: Vec<IpAddr>, drops: &mut Drops) {
+        for link in &mut self.open {
+            let neighbours = link.neighbours.set_addresses(&addresses);
+            if neighbours.and(link.memberships.set_addresses(&addresses)).is_err() {
+                drops.count("open_failed");
+            }
+        }
+        self.addresses = addresses;
+    }
+
+    /// Frames that the interfaces received so far, whoever they were for.
+    pub(super) async fn frames_received(&self, netlink: &Netlink) -> u64 {
+        let mut frames = 0_u64;
+        for link in &self.open {
+            let received = netlink.rx_packets(link.interface.index).await;
+            frames = frames.saturating_add(received.ok().flatten().unwrap_or(0));
+        }
+        frames
+    }
+
+    /// Asks neighbours something, so that frames come back if the receiver works (R7).
+    pub(super) async fn provoke(&self, netlink: &Netlink) {
+        for link in &self.open {
+            if let Ok(probe) = netlink.probe_targets(link.interface.index).await {
+                link.neighbours.probe(&probe.own, &probe.targets);
+            }
+        }
+    }
+}

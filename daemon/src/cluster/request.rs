@@ -1,0 +1,64 @@
+//! What the rest of the daemon can ask of a running cluster, and what it sees of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use nlb_engine::Notice;
+use nlb_engine::manage::{
+    BucketView, ClientView, Command, CommandError, Explanation, Outcome, Snapshot,
+};
+use nlb_protocol::auth::KeyRing;
+use tokio::sync::oneshot;
+
+use crate::config::Port;
+use crate::kernel::KernelEvent;
+use crate::link::Interface;
+
+/// How many requests may wait for a cluster's task.
+pub(super) const REQUEST_QUEUE: usize = 64;
+
+/// A question or an order to a cluster's task. Answers go out by the `oneshot`; whoever asked may
+/// have gone meanwhile.
+pub(super) enum ClusterRequest {
+    /// A command for the engine.
+    Command(Command, oneshot::Sender<Result<Outcome, CommandError>>),
+    /// Every bucket.
+    Buckets(oneshot::Sender<Vec<BucketView>>),
+    /// At most so many clients.
+    Clients(usize, oneshot::Sender<Vec<ClientView>>),
+    /// Where a client goes.
+    Explain(IpAddr, oneshot::Sender<Explanation>),
+    /// The interfaces of the cluster as they are now: new, gone, or with another address.
+    Interfaces(Vec<Interface>),
+    /// What is served on them.
+    Service {
+        /// The service addresses.
+        addresses: Vec<IpAddr>,
+        /// The ports that are balanced; empty: all.
+        ports: Vec<Port>,
+    },
+    /// The keys of the cluster: the first signs from now on.
+    Keys(KeyRing),
+    /// What the kernel's applier reports for this cluster.
+    Kernel(KernelEvent),
+    /// End without handing over.
+    Stop,
+}
+
+/// A cluster as its task last published it.
+#[derive(Debug, Clone)]
+pub(super) struct ClusterView {
+    /// What the engine sees.
+    pub(super) snapshot: Snapshot,
+    /// What the driver dropped, by reason.
+    pub(super) drops: BTreeMap<&'static str, u64>,
+}
+
+/// One event of a cluster, on its way to the log and to whoever follows.
+#[derive(Debug, Clone)]
+pub struct ClusterEvent {
+    /// Which cluster.
+    pub(super) cluster: String,
+    /// What happened.
+    pub(super) notice: Notice,
+}

@@ -1,0 +1,330 @@
+//! A cluster that runs: its thread, and the ways to and from it.
+
+use std::time::Duration;
+
+use nlb_engine::manage::{Command, CommandError, Outcome};
+use nlb_engine::{Config as EngineConfig, Engine, Limits, Time};
+use nlb_protocol::addr::heartbeat_group;
+use nlb_protocol::{Incarnation, Weight};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::applier::Applier;
+use super::clock::now;
+use super::links::{LinkSettings, Links};
+use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
+use super::runtime::{Parts, Runtime, rule_interfaces};
+use super::stage::Stage;
+use crate::config::{ClusterConfig, NodeConfig};
+use crate::host::Netlink;
+use crate::kernel::ClusterRules;
+use crate::link::Interface;
+use crate::weight::{Weigher, WeightSource, read_load};
+
+/// How long the rules of a new cluster may take to be in force.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the kernel's sticky sets are read back at most; a quarter of the idle time where
+/// that is shorter, so that a pin ends soon after its client did.
+const LIST_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a cluster could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No thread, no runtime or no sockets.
+    #[error("cluster \"{cluster}\": {source}")]
+    System {
+        /// Which.
+        cluster: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The rules were not in force in time.
+    #[error("cluster \"{cluster}\": the kernel did not take the rules within 10 seconds")]
+    NotReady {
+        /// Which.
+        cluster: String,
+    },
+}
+
+/// A cluster that runs.
+pub(super) struct Running {
+    /// What it runs by.
+    pub(super) config: ClusterConfig,
+    /// Since when.
+    pub(super) started: Time,
+    /// What decides on its weight.
+    pub(super) weigher: Weigher,
+    /// Its queue.
+    pub(super) queue: u16,
+    requests: mpsc::Sender<ClusterRequest>,
+    views: watch::Receiver<ClusterView>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// What the supervisor gives to every cluster.
+pub(super) struct Surroundings<'a> {
+    /// Who this node is.
+    pub(super) node: &'a NodeConfig,
+    /// The interfaces that are up now.
+    pub(super) interfaces: Vec<Interface>,
+    /// The queue to use.
+    pub(super) queue: u16,
+    /// Where events go.
+    pub(super) events: mpsc::Sender<ClusterEvent>,
+}
+
+impl Running {
+    /// Starts a cluster and waits until its rules are in force; it joins by itself.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub(super) async fn start(
+        config: &ClusterConfig,
+        around: Surroundings<'_>,
+        applier: &Applier,
+    ) -> Result<Self, StartError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::System {
+            cluster: config.name.clone(),
+            source,
+        };
+        let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
+        let weight = config.weight.initial(read_load());
+        let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
+        let engine_config = engine_config(config, around.node, incarnation, weight);
+        let rules = rules(config, engine_config.kernel_idle(), &around.interfaces, around.queue);
+        let engine = Engine::new(engine_config, now());
+        let snapshot = engine.snapshot(now());
+        let (view, views) =
+            watch::channel(ClusterView { snapshot, drops: std::collections::BTreeMap::new() });
+        let (ready, is_ready) = oneshot::channel();
+        applier.register(&config.name, requests.clone()).await;
+        let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());
+        let seed = keys.hash_seed(cluster);
+        let addresses = config.addresses.clone();
+        let settings = LinkSettings {
+            ethertype: config.ethertype,
+            group: heartbeat_group(cluster),
+            mac: config.mac,
+        };
+        let kernel = applier.kernel.clone();
+        let list_every = LIST_EVERY.min(config.sticky_idle / 4).max(Duration::from_secs(1));
+        let (opened, opening) = oneshot::channel();
+        // The future is made in its thread: what it holds stays there.
+        let body = move || async move {
+            let parts = async {
+                let stage = Stage::open(around.queue, addresses.clone(), cluster, seed)?;
+                let netlink = Netlink::connect()?;
+                let mut links = Links::new(settings, addresses);
+                links.set_interfaces(&around.interfaces, &mut super::Drops::default());
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>((stage, netlink, links))
+            };
+            let (stage, netlink, links) = match parts.await {
+                Ok(parts) => parts,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            let _ = opened.send(Ok(()));
+            let parts = Parts {
+                name,
+                cluster,
+                keys,
+                engine,
+                links,
+                stage,
+                kernel,
+                rules,
+                ready: Some(ready),
+                netlink,
+                requests: inbox,
+                views: view,
+                events: around.events,
+                list_every,
+            };
+            Runtime::new(parts).run().await;
+        };
+        let thread = std::thread::Builder::new()
+            .name(config.name.clone())
+            .spawn(move || {
+                match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime.block_on(body()),
+                    Err(error) => tracing::error!(%error, "no runtime for a cluster"),
+                }
+            })
+            .map_err(|error| failed(error.into()))?;
+        let running = Self {
+            config: config.clone(),
+            started: now(),
+            weigher: Weigher::new(config.weight, config.weight_interval, weight),
+            queue: around.queue,
+            requests,
+            views,
+            thread,
+        };
+        let outcome = match opening.await {
+            Ok(Ok(())) => match tokio::time::timeout(READY_LIMIT, is_ready).await {
+                Ok(Ok(())) => return Ok(running),
+                _ => StartError::NotReady { cluster: config.name.clone() },
+            },
+            Ok(Err(error)) => failed(error),
+            Err(error) => failed(error.into()),
+        };
+        running.stop().await;
+        applier.remove(&config.name).await;
+        Err(outcome)
+    }
+
+    /// The cluster as its task last saw it.
+    #[must_use]
+    pub(super) fn view(&self) -> ClusterView {
+        self.views.borrow().clone()
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Tells the task something.
+    pub(super) async fn tell(&self, request: ClusterRequest) {
+        // It fails when the task has ended, which the supervisor sees by itself.
+        let _ = self.requests.send(request).await;
+    }
+
+    /// Asks the task something; `None` when it ends before it answers.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> ClusterRequest,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(question(reply)).await;
+        answer.await.ok()
+    }
+
+    /// Has the engine carry out a command.
+    ///
+    /// # Errors
+    /// When the engine refuses. A node that is gone has left.
+    pub(super) async fn command(&self, command: Command) -> Result<Outcome, CommandError> {
+        self.ask(|reply| ClusterRequest::Command(command, reply))
+            .await
+            .unwrap_or(Err(CommandError::Leaving))
+    }
+
+    /// Waits until the task has ended by itself, at most so long; then it is ended.
+    pub(super) async fn finish(self, limit: Duration) {
+        let ended = async {
+            while !self.thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            tracing::warn!(cluster = self.config.name, "leaving took too long; ending without");
+        }
+        self.stop().await;
+    }
+
+    /// Ends the task at once, without handing over.
+    async fn stop(self) {
+        self.tell(ClusterRequest::Stop).await;
+        let thread = self.thread;
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!(cluster = self.config.name, "the cluster's task panicked");
+        }
+    }
+
+    /// Takes up what can change while the cluster runs.
+    pub(super) async fn take_up(&mut self, config: &ClusterConfig) {
+        let old = &self.config;
+        if old.addresses != config.addresses || old.ports != config.ports {
+            let addresses = config.addresses.clone();
+            let ports = config.ports.clone().unwrap_or_default();
+            self.tell(ClusterRequest::Service { addresses, ports }).await;
+        }
+        if old.keys != config.keys {
+            self.tell(ClusterRequest::Keys(config.keys.ring())).await;
+        }
+        if old.weight != config.weight {
+            self.set_weight_source(Some(config.weight)).await;
+        }
+        self.config = config.clone();
+    }
+
+    /// Takes the weight from elsewhere; `None` keeps the present one.
+    pub(super) async fn set_weight_source(&mut self, source: Option<WeightSource>) -> Outcome {
+        let before = self.weigher.source();
+        if let Some(weight) = self.weigher.set_source(source) {
+            let _ = self.command(Command::SetWeight(weight)).await;
+        }
+        if self.weigher.source() == before { Outcome::Unchanged } else { Outcome::Changed }
+    }
+}
+
+/// Whether a running cluster can take a configuration up without leaving first.
+#[must_use]
+pub(super) fn can_become(old: &ClusterConfig, new: &ClusterConfig) -> bool {
+    old.can_become(new)
+        && old.sticky_idle == new.sticky_idle
+        && old.offload == new.offload
+        && old.min_members == new.min_members
+        && old.weight_interval == new.weight_interval
+}
+
+fn engine_config(
+    config: &ClusterConfig,
+    node: &NodeConfig,
+    incarnation: Incarnation,
+    weight: Weight,
+) -> EngineConfig {
+    EngineConfig {
+        cluster: config.id,
+        node: node.id,
+        incarnation,
+        name: node.name.clone(),
+        software: concat!("nlbd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        timing: config.timing,
+        weight,
+        seed: config.keys.ring().hash_seed(config.id),
+        sticky_idle: config.sticky_idle,
+        offload: config.offload,
+        min_members: config.min_members,
+        limits: Limits::default(),
+    }
+}
+
+fn rules(
+    config: &ClusterConfig,
+    sticky_timeout: Duration,
+    interfaces: &[Interface],
+    queue: u16,
+) -> ClusterRules {
+    let sticky = Limits::default().sticky;
+    ClusterRules {
+        cluster: config.name.clone(),
+        id: config.id,
+        interfaces: rule_interfaces(interfaces),
+        mac: config.mac.mac,
+        ethertype: config.ethertype,
+        addresses: config.addresses.clone(),
+        ports: config.ports.clone().unwrap_or_default(),
+        lease: config.timing.lease(),
+        sticky_timeout,
+        sticky_limit: u32::try_from(sticky).unwrap_or(u32::MAX),
+        queue,
+    }
+}
+
+/// A number that no earlier life of this node had, never zero.
+fn random_incarnation() -> std::io::Result<Incarnation> {
+    use std::io::Read as _;
+    let mut random = std::fs::File::open("/dev/urandom")?;
+    loop {
+        let mut bytes = [0; 8];
+        random.read_exact(&mut bytes)?;
+        match u64::from_ne_bytes(bytes) {
+            0 => {}
+            number => return Ok(Incarnation(number)),
+        }
+    }
+}

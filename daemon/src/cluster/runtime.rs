@@ -1,0 +1,340 @@
+//! The loop of one cluster: wait, feed, flush.
+//!
+//! It runs alone in a thread of its own, so that nothing which management, logging or nft do can
+//! hold up a heartbeat or a verdict. It owns the engine, the sockets and the queue; nothing here
+//! decides anything about the cluster.
+
+use std::time::Duration;
+
+use nlb_engine::{Engine, KernelPlan, Notice, Time};
+use nlb_protocol::ClusterId;
+use nlb_protocol::auth::KeyRing;
+use nlb_protocol::frame::{Frame, MAX_FRAME};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock::now;
+use super::drops::Drops;
+use super::links::Links;
+use super::request::{ClusterEvent, ClusterRequest, ClusterView};
+use super::stage::Stage;
+use crate::host::Netlink;
+use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
+use crate::link::{Interface, LinkEvent, RECEIVE_BUFFER};
+
+/// Frames taken from one socket before the others have their turn: more than 63 peers send in
+/// one interval, so that a burst is taken at once, and few enough that a flood of forged frames
+/// does not hold up verdicts (64 HMACs are some 30 µs).
+const FRAMES_A_TURN: usize = 64;
+
+/// Requests taken before the wire has its turn again.
+const REQUESTS_A_TURN: usize = 8;
+
+/// How often the view for readers is renewed at most.
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+/// Between two attempts to provoke a sign that the receiver works (SPEC 6.8).
+const PROBE_EVERY: Duration = Duration::from_millis(200);
+
+/// What a cluster's loop is made of.
+pub(super) struct Parts {
+    /// Its name.
+    pub(super) name: String,
+    /// Its id.
+    pub(super) cluster: ClusterId,
+    /// Its keys.
+    pub(super) keys: KeyRing,
+    /// The machine.
+    pub(super) engine: Engine,
+    /// The sockets.
+    pub(super) links: Links,
+    /// The queue.
+    pub(super) stage: Stage,
+    /// The applier of rules.
+    pub(super) kernel: KernelHandle,
+    /// What the rules are made of beside the engine's plans.
+    pub(super) rules: ClusterRules,
+    /// Told when the rules are in force for the first time.
+    pub(super) ready: Option<oneshot::Sender<()>>,
+    /// What the interfaces count, and whom to ask for a sign of life.
+    pub(super) netlink: Netlink,
+    /// Requests come in here.
+    pub(super) requests: mpsc::Receiver<ClusterRequest>,
+    /// Views go out here.
+    pub(super) views: watch::Sender<ClusterView>,
+    /// Events go out here; when the reader is behind, they are dropped and counted.
+    pub(super) events: mpsc::Sender<ClusterEvent>,
+    /// How often the kernel's sticky sets are read back.
+    pub(super) list_every: Duration,
+}
+
+/// The loop's own state.
+pub(super) struct Runtime {
+    parts: Parts,
+    drops: Drops,
+    /// The latest plan, without what is to be done only once.
+    plan: Option<KernelPlan>,
+    published: Time,
+    probed: Time,
+    witness_from: Option<(Time, u64)>,
+    listed: Time,
+    ended: bool,
+}
+
+impl Runtime {
+    /// A loop that is ready to run.
+    #[must_use]
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = now();
+        Self {
+            parts,
+            drops: Drops::default(),
+            plan: None,
+            published: Time::ZERO,
+            probed: Time::ZERO,
+            witness_from: None,
+            listed: now,
+            ended: false,
+        }
+    }
+
+    /// Runs until the node has left its cluster or was told to stop.
+    pub(super) async fn run(mut self) {
+        let mut requests = Vec::with_capacity(REQUESTS_A_TURN);
+        self.flush();
+        while !self.ended {
+            self.wait(&mut requests).await;
+            self.feed(&mut requests).await;
+            self.flush();
+        }
+        self.publish(now());
+    }
+
+    /// Until something is there or the engine's deadline has come.
+    async fn wait(&mut self, requests: &mut Vec<ClusterRequest>) {
+        let parts = &mut self.parts;
+        let sleep = tokio::time::sleep(parts.engine.poll_timeout().since(now()));
+        tokio::select! {
+            () = parts.links.readable() => {}
+            () = parts.stage.readable() => {}
+            count = parts.requests.recv_many(requests, REQUESTS_A_TURN) => {
+                // Whoever could ask is gone: so is the daemon.
+                self.ended |= count == 0;
+            }
+            () = sleep => {}
+        }
+    }
+
+    /// Everything that is there goes into the engine: frames first, because a verdict given on
+    /// newer knowledge is the better one, but no source more than its share of a turn.
+    async fn feed(&mut self, requests: &mut Vec<ClusterRequest>) {
+        self.feed_frames();
+        self.parts.engine.handle_timeout(now());
+        self.parts.stage.feed(&mut self.parts.engine, &mut self.drops);
+        self.parts.links.answer_neighbours(&self.parts.engine, &mut self.drops);
+        for request in requests.drain(..) {
+            self.serve(request);
+        }
+        self.feed_witness().await;
+        self.list_sticky();
+    }
+
+    fn feed_frames(&mut self) {
+        let Parts { links, engine, cluster, keys, .. } = &mut self.parts;
+        let mut buffer = [0; RECEIVE_BUFFER];
+        for socket in links.heartbeats() {
+            for _ in 0..FRAMES_A_TURN {
+                match socket.try_recv(&mut buffer) {
+                    Ok(Some(LinkEvent::Frame(received))) => {
+                        let payload = buffer.get(..received.len).unwrap_or_default();
+                        match Frame::decode(payload, *cluster, keys) {
+                            Ok(frame) => engine.handle_frame(frame, received.arrival, now()),
+                            Err(reason) => self.drops.count(reason.counter_name()),
+                        }
+                    }
+                    Ok(Some(LinkEvent::Down)) => self.drops.count("link_down"),
+                    Ok(None) => break,
+                    Err(_) => {
+                        self.drops.count("receive_failed");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, request: ClusterRequest) {
+        let engine = &mut self.parts.engine;
+        match request {
+            ClusterRequest::Command(command, reply) => {
+                let outcome = engine.handle_command(command, now());
+                let _ = reply.send(outcome);
+            }
+            ClusterRequest::Buckets(reply) => {
+                let _ = reply.send(engine.buckets());
+            }
+            ClusterRequest::Clients(limit, reply) => {
+                let _ = reply.send(engine.clients(limit, now()));
+            }
+            ClusterRequest::Explain(client, reply) => {
+                let _ = reply.send(engine.explain(client, now()));
+            }
+            ClusterRequest::Interfaces(interfaces) => {
+                self.parts.rules.interfaces = rule_interfaces(&interfaces);
+                self.set_rules();
+                self.parts.links.set_interfaces(&interfaces, &mut self.drops);
+            }
+            ClusterRequest::Service { addresses, ports } => {
+                self.parts.rules.addresses.clone_from(&addresses);
+                self.parts.rules.ports = ports;
+                self.set_rules();
+                self.parts.stage.set_addresses(&addresses);
+                self.parts.links.set_addresses(addresses, &mut self.drops);
+            }
+            ClusterRequest::Keys(keys) => self.parts.keys = keys,
+            ClusterRequest::Kernel(event) => self.handle_kernel(event),
+            ClusterRequest::Stop => self.ended = true,
+        }
+    }
+
+    fn handle_kernel(&mut self, event: KernelEvent) {
+        let engine = &mut self.parts.engine;
+        match event {
+            KernelEvent::Applied { generation, .. } => {
+                engine.handle_applied(generation, now());
+                if let Some(ready) = self.parts.ready.take() {
+                    let _ = ready.send(());
+                }
+            }
+            KernelEvent::Failed { reason, .. } => {
+                tracing::error!(cluster = self.parts.name, %reason, "the kernel refused the rules");
+                engine.handle_kernel_failed(now());
+            }
+            KernelEvent::StickyLost { .. } => engine.handle_sticky_lost(now()),
+            KernelEvent::Repaired { took, .. } => {
+                let took_ms = took.as_millis();
+                tracing::warn!(
+                    cluster = self.parts.name,
+                    took_ms,
+                    "somebody changed the rules of nlbd; they were put back"
+                );
+                self.drops.count("rules_repaired");
+            }
+            KernelEvent::StickyListed { clients, listed, .. } => {
+                engine.handle_sticky_listed(&clients, listed);
+            }
+        }
+    }
+
+    /// The rules changed, not the plan.
+    fn set_rules(&self) {
+        if let Some(plan) = &self.plan {
+            self.parts.kernel.set_cluster(self.parts.rules.clone(), plan.clone());
+        }
+    }
+
+    /// Looks for a sign that the receiver works, and provokes one, while the engine asks for it.
+    async fn feed_witness(&mut self) {
+        let Some(since) = self.parts.engine.wants_witness() else {
+            self.witness_from = None;
+            return;
+        };
+        let received = self.parts.links.frames_received(&self.parts.netlink).await;
+        match self.witness_from {
+            Some((asked, before)) if asked == since => {
+                if received > before {
+                    self.parts.engine.handle_witness(now());
+                    return;
+                }
+            }
+            Some(_) | None => self.witness_from = Some((since, received)),
+        }
+        let now = now();
+        if now.since(self.probed) >= PROBE_EVERY {
+            self.probed = now;
+            self.parts.links.provoke(&self.parts.netlink).await;
+        }
+    }
+
+    fn list_sticky(&mut self) {
+        let now = now();
+        if now.since(self.listed) >= self.parts.list_every {
+            self.listed = now;
+            self.parts.kernel.list_sticky(&self.parts.name);
+        }
+    }
+
+    /// Everything that the engine wants goes out, in the order that its documentation asks for.
+    fn flush(&mut self) {
+        if let Some(plan) = self.parts.engine.poll_plan() {
+            self.parts.stage.set_seed(plan.seed);
+            let first = self.plan.is_none();
+            let lasting = KernelPlan {
+                flush: false,
+                forget: Vec::new(),
+                remember: Vec::new(),
+                ..plan.clone()
+            };
+            self.plan = Some(lasting);
+            if first {
+                self.parts.kernel.set_cluster(self.parts.rules.clone(), plan);
+            } else {
+                self.parts.kernel.submit(&self.parts.name, plan);
+            }
+        }
+        if self.parts.stage.flush(&mut self.parts.engine).is_err() {
+            self.drops.count("verdict_failed");
+        }
+        self.transmit();
+        self.notify();
+        let now = now();
+        if now.since(self.published) >= PUBLISH_EVERY {
+            self.publish(now);
+        }
+    }
+
+    fn transmit(&mut self) {
+        let mut bytes = [0; MAX_FRAME];
+        while let Some(transmit) = self.parts.engine.poll_transmit(now()) {
+            let length = transmit.frame.encode(&self.parts.keys, &mut bytes);
+            let payload = bytes.get(..length).unwrap_or_default();
+            if self.parts.links.send(payload, &mut self.drops) {
+                self.parts.engine.handle_sent(transmit.frame.header.sequence, now());
+            }
+        }
+    }
+
+    fn notify(&mut self) {
+        let mut any = false;
+        while let Some(notice) = self.parts.engine.poll_notice() {
+            any = true;
+            self.ended |= notice == Notice::Left;
+            let event = ClusterEvent { cluster: self.parts.name.clone(), notice };
+            if self.parts.events.try_send(event).is_err() {
+                self.drops.count("events_lost");
+            }
+        }
+        if any {
+            self.publish(now());
+        }
+    }
+
+    fn publish(&mut self, now: Time) {
+        self.published = now;
+        let snapshot = self.parts.engine.snapshot(now);
+        let mut drops = self.drops.all();
+        if let Some(queue) = self.parts.stage.stats() {
+            drops.insert("queue_full", queue.dropped_full);
+            drops.insert("queue_unread", queue.dropped_unread);
+            drops.insert("queue_malformed", queue.malformed);
+        }
+        self.parts.views.send_replace(ClusterView { snapshot, drops });
+    }
+}
+
+/// The interfaces as rules name them. One whose name cannot stand in a rule is left out: the
+/// configuration does not let such a name through.
+pub(super) fn rule_interfaces(interfaces: &[Interface]) -> Vec<kernel::Interface> {
+    let rule =
+        |interface: &Interface| kernel::Interface::new(&interface.name, interface.index.0).ok();
+    interfaces.iter().filter_map(rule).collect()
+}

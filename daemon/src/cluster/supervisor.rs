@@ -1,0 +1,352 @@
+//! The supervisor: starts and ends clusters, keeps the host's addresses in step, answers
+//! management, writes the log.
+//!
+//! It runs in the main thread. Everything that must be quick runs elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nlb_engine::Time;
+use nlb_engine::manage::Command;
+use tokio::sync::mpsc;
+
+use super::applier::Applier;
+use super::clock::now;
+use super::request::{ClusterEvent, ClusterRequest};
+use super::running::{Running, StartError, Surroundings, can_become};
+use crate::config::{ClusterConfig, Config, Location};
+use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink, ServiceLink, Wanted};
+use crate::kernel::{Capabilities, QueuePath};
+use crate::link::Interface;
+use crate::manage::{EventSink, KernelPath};
+use crate::weight::read_load;
+
+/// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
+/// other programs take when nobody told them otherwise.
+pub(super) const FIRST_QUEUE: u16 = 20_056;
+
+/// How long leaving may take beside what the engine's own bound says.
+const LEAVE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Events that may wait to be logged, of all clusters.
+const EVENTS: usize = 256;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The applier's thread.
+    #[error("cannot start the applier of rules: {0}")]
+    Applier(#[source] std::io::Error),
+    /// The host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A cluster.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// All clusters of this host.
+pub struct Supervisor {
+    pub(super) location: Location,
+    pub(super) config: Config,
+    pub(super) clusters: BTreeMap<String, Running>,
+    pub(super) events: EventSink,
+    pub(super) started: Time,
+    capabilities: Capabilities,
+    applier: Applier,
+    netlink: Netlink,
+    watch: LinkWatch,
+    installer: Installer,
+    cluster_events: mpsc::Sender<ClusterEvent>,
+    happened: mpsc::Receiver<ClusterEvent>,
+}
+
+/// What [`Supervisor::next`] waited for.
+pub enum Happened {
+    /// A cluster says something.
+    Event(ClusterEvent),
+    /// A link came, went or changed.
+    Link(LinkChange),
+}
+
+impl Supervisor {
+    /// Nothing runs yet: [`Self::apply`] starts what the configuration says.
+    ///
+    /// # Errors
+    /// When the kernel cannot be spoken to.
+    pub async fn new(
+        location: Location,
+        run_dir: &PathBuf,
+        node: Config,
+        capabilities: Capabilities,
+        events: EventSink,
+    ) -> Result<Self, SuperviseError> {
+        let (cluster_events, happened) = mpsc::channel(EVENTS);
+        let applier =
+            Applier::start(capabilities.clone()).await.map_err(SuperviseError::Applier)?;
+        Ok(Self {
+            location,
+            config: Config { clusters: Vec::new(), ..node },
+            clusters: BTreeMap::new(),
+            events,
+            started: now(),
+            capabilities,
+            applier,
+            netlink: Netlink::connect()?,
+            watch: LinkWatch::open([])?,
+            installer: Installer::open(run_dir)?,
+            cluster_events,
+            happened,
+        })
+    }
+
+    /// Waits for the next thing that is not a request.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked about its links.
+    pub async fn next(&mut self) -> Result<Happened, SuperviseError> {
+        tokio::select! {
+            Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
+            change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),
+        }
+    }
+
+    /// Goes over to a configuration: what is gone leaves, what is new starts, what changed is
+    /// taken up, with a new start where it cannot be done otherwise. `true`: something changed.
+    ///
+    /// # Errors
+    /// The first thing that could not be done. What ran before runs on, unless it had to be
+    /// restarted for what failed.
+    pub async fn apply(&mut self, config: Config) -> Result<bool, SuperviseError> {
+        let mut changed = false;
+        let names: Vec<String> = self.clusters.keys().cloned().collect();
+        for name in names {
+            let kept = match (config.cluster(&name), self.clusters.get(&name)) {
+                (Some(new), Some(running)) => can_become(&running.config, new),
+                (None, _) | (_, None) => false,
+            };
+            if !kept {
+                changed = true;
+                self.leave(&name).await?;
+            }
+        }
+        self.watch_links(&config).await?;
+        for cluster in &config.clusters {
+            match self.clusters.get_mut(&cluster.name) {
+                Some(running) => {
+                    if running.config != *cluster {
+                        changed = true;
+                        let other = running.config.interfaces != cluster.interfaces;
+                        running.take_up(cluster).await;
+                        if other {
+                            self.tell_interfaces().await;
+                        }
+                    }
+                }
+                None => {
+                    changed = true;
+                    self.start(cluster, &config).await?;
+                }
+            }
+        }
+        self.config = config;
+        self.install().await?;
+        Ok(changed)
+    }
+
+    async fn start(
+        &mut self,
+        cluster: &ClusterConfig,
+        config: &Config,
+    ) -> Result<(), SuperviseError> {
+        let around = Surroundings {
+            node: &config.node,
+            interfaces: self.up(cluster),
+            queue: self.free_queue(),
+            events: self.cluster_events.clone(),
+        };
+        let running = Running::start(cluster, around, &self.applier).await?;
+        self.clusters.insert(cluster.name.clone(), running);
+        // Only now, behind the gate, may the kernel have the addresses.
+        if let Err(error) = self.install().await {
+            self.end(&cluster.name).await?;
+            return Err(error);
+        }
+        tracing::info!(cluster = cluster.name, "the cluster is being joined");
+        Ok(())
+    }
+
+    fn free_queue(&self) -> u16 {
+        let taken: BTreeSet<u16> = self.clusters.values().map(|running| running.queue).collect();
+        (FIRST_QUEUE..=u16::MAX).find(|queue| !taken.contains(queue)).unwrap_or(FIRST_QUEUE)
+    }
+
+    /// Hands everything over, then ends the cluster.
+    ///
+    /// # Errors
+    /// When the host could not be put back.
+    pub(super) async fn leave(&mut self, name: &str) -> Result<(), SuperviseError> {
+        if let Some(running) = self.clusters.get(name) {
+            let _ = running.command(Command::Leave).await;
+        }
+        self.end(name).await
+    }
+
+    /// Waits until a leaving cluster is gone, and clears up behind it: the address first, because
+    /// without the rules the kernel would take every frame that it is given.
+    ///
+    /// # Errors
+    /// When the host could not be put back.
+    pub async fn end(&mut self, name: &str) -> Result<(), SuperviseError> {
+        let Some(running) = self.clusters.remove(name) else { return Ok(()) };
+        let limit = running.config.timing.dead_after * 4 + LEAVE_MARGIN;
+        running.finish(limit).await;
+        let installed = self.install().await;
+        self.applier.remove(name).await;
+        tracing::info!(cluster = name, "the cluster was left");
+        installed
+    }
+
+    /// Leaves all clusters at once and puts everything back.
+    ///
+    /// # Errors
+    /// When something could not be put back.
+    pub async fn shutdown(mut self) -> Result<(), SuperviseError> {
+        for running in self.clusters.values() {
+            let _ = running.command(Command::Leave).await;
+        }
+        let names: Vec<String> = self.clusters.keys().cloned().collect();
+        for name in names {
+            self.end(&name).await?;
+        }
+        let removed = self.installer.remove(&self.netlink).await;
+        self.applier.shutdown().await;
+        for setting in removed?.left_alone {
+            tracing::warn!(setting, "somebody else changed this meanwhile; it stays as it is");
+        }
+        Ok(())
+    }
+
+    /// A link changed: the clusters that use it are told, and the host's settings follow.
+    ///
+    /// # Errors
+    /// When the host could not be brought there.
+    pub async fn handle_link(&mut self, change: &LinkChange) -> Result<(), SuperviseError> {
+        let name = match change {
+            LinkChange::Appeared(link) => {
+                tracing::debug!(interface = link.name, up = link.up, "interface appeared");
+                &link.name
+            }
+            LinkChange::Vanished(link) => {
+                tracing::warn!(interface = link.name, "interface is gone");
+                &link.name
+            }
+            LinkChange::Changed { to, .. } => {
+                tracing::info!(interface = to.name, up = to.up, "interface changed");
+                &to.name
+            }
+        };
+        if self.clusters.values().any(|running| running.config.interfaces.contains(name)) {
+            self.tell_interfaces().await;
+            self.install().await?;
+        }
+        Ok(())
+    }
+
+    /// Watches the interfaces of a configuration, and looks at them once, so that they are known.
+    async fn watch_links(&mut self, config: &Config) -> Result<(), SuperviseError> {
+        let names: BTreeSet<String> =
+            config.clusters.iter().flat_map(|cluster| cluster.interfaces.clone()).collect();
+        let mut unseen = Vec::new();
+        for name in &names {
+            if self.watch.known().all(|link| link.name != *name)
+                && self.netlink.link(name).await?.is_some()
+            {
+                unseen.push(name.clone());
+            }
+        }
+        self.watch.set_names(names);
+        while unseen.iter().any(|name| self.watch.known().all(|link| link.name != *name)) {
+            let change = self.watch.next(&self.netlink).await?;
+            if let LinkChange::Vanished(link) = &change {
+                unseen.retain(|name| *name != link.name);
+            }
+            self.handle_link(&change).await?;
+        }
+        Ok(())
+    }
+
+    /// The interfaces of a cluster that are there and up.
+    fn up(&self, cluster: &ClusterConfig) -> Vec<Interface> {
+        let up = self.watch.known().filter(|link| link.up);
+        let used = up.filter(|link| cluster.interfaces.contains(&link.name));
+        used.filter_map(crate::host::LinkState::interface).collect()
+    }
+
+    async fn tell_interfaces(&self) {
+        for running in self.clusters.values() {
+            running.tell(ClusterRequest::Interfaces(self.up(&running.config))).await;
+        }
+    }
+
+    /// Brings the host's addresses and settings to what the running clusters need.
+    async fn install(&mut self) -> Result<(), SuperviseError> {
+        let link = |running: &Running| ServiceLink {
+            name: running.config.name.clone(),
+            addresses: running.config.addresses.clone(),
+        };
+        let wanted = Wanted {
+            links: self.clusters.values().map(link).collect(),
+            interfaces: self
+                .clusters
+                .values()
+                .flat_map(|running| running.config.interfaces.clone())
+                .collect(),
+        };
+        let installed = self.installer.install(&self.netlink, &wanted).await?;
+        for interface in installed.missing {
+            tracing::warn!(interface, "the interface is not there; waiting for it");
+        }
+        Ok(())
+    }
+
+    /// Writes an event to the log and hands it to whoever follows.
+    pub fn handle_event(&mut self, event: ClusterEvent, time_ms: u64) {
+        let ClusterEvent { cluster, notice } = event;
+        let nodes = self.clusters.get(&cluster).map(|running| running.view().snapshot.nodes);
+        let name = |id| {
+            let mut nodes = nodes.iter().flatten();
+            nodes.find(|node| node.id == id).map(|node| node.name.clone()).unwrap_or_default()
+        };
+        let text = self.events.notice(&cluster, notice, time_ms, name);
+        tracing::info!(cluster, "{text}");
+    }
+
+    /// Reads the load and has the weights follow it.
+    pub async fn weigh(&mut self) {
+        let Some(load) = read_load() else { return };
+        for running in self.clusters.values_mut() {
+            if let Some(weight) = running.weigher.sample(load, now()) {
+                let _ = running.command(Command::SetWeight(weight)).await;
+            }
+        }
+    }
+
+    /// The clusters that left by themselves, because somebody asked them to.
+    #[must_use]
+    pub fn ended(&self) -> Vec<String> {
+        let ended = self.clusters.iter().filter(|(_, running)| running.has_ended());
+        ended.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How new clients reach the stage of a cluster.
+    #[must_use]
+    pub(super) fn kernel_path(&self, cluster: &ClusterConfig) -> KernelPath {
+        match self.capabilities.queue {
+            _ if !cluster.offload => KernelPath::UserSpace,
+            QueuePath::Nft => KernelPath::NftQueue,
+            QueuePath::Iptables => KernelPath::IptablesNfqueue,
+        }
+    }
+}
