@@ -7,10 +7,9 @@ use std::path::PathBuf;
 
 use nlb_engine::Timing;
 use nlb_protocol::addr::DEFAULT_ETHERTYPE;
-use nlb_protocol::{ClusterId, MacMode, NodeId};
+use nlb_protocol::{ClusterId, MacAddr, MacMode, NodeId};
 use sha2::{Digest as _, Sha256};
 
-use super::address;
 use super::error::{KeyError, Reason};
 use super::keys::{self, Keys};
 use super::model::{
@@ -20,6 +19,7 @@ use super::model::{
 use super::read::{Raw, RawCluster};
 use super::source::{At, Sources, Spot};
 use super::system::System;
+use super::{address, values};
 
 /// A peer is dead after at least so many heartbeats, or a single lost frame shakes the cluster
 /// (SPEC 6.2).
@@ -156,8 +156,8 @@ impl Check<'_> {
     }
 
     fn interfaces(&mut self, raw: &RawCluster) {
-        if raw.interfaces.is_empty() {
-            self.missing(&raw.name, "interfaces", "1 to 8 interfaces");
+        if !raw.has_interfaces {
+            self.missing(&raw.name, "interfaces", values::INTERFACES);
         }
         if let Some(extra) = raw.interfaces.get(MAX_INTERFACES) {
             let found = format!("{} interfaces", raw.interfaces.len());
@@ -186,8 +186,8 @@ impl Check<'_> {
     }
 
     fn addresses(&mut self, raw: &RawCluster) {
-        if raw.addresses.is_empty() {
-            self.missing(&raw.name, "addresses", "1 to 64 service addresses");
+        if !raw.has_addresses {
+            self.missing(&raw.name, "addresses", values::ADDRESSES);
         }
         if let Some(extra) = raw.addresses.get(MAX_ADDRESSES) {
             let found = format!("{} addresses", raw.addresses.len());
@@ -249,6 +249,7 @@ impl Check<'_> {
     /// No two clusters share an id, an address or a MAC: each must know which one is meant.
     fn unique(&mut self, raw: &Raw) {
         let mut ids: Vec<(ClusterId, &RawCluster, Spot)> = Vec::new();
+        let mut macs: Vec<(MacAddr, &RawCluster, Spot)> = Vec::new();
         let mut addresses: Vec<(IpAddr, &RawCluster, Spot)> = Vec::new();
         for cluster in &raw.clusters {
             let (id, spot) = match &cluster.id {
@@ -262,6 +263,15 @@ impl Check<'_> {
                     self.shared(spot, what, other, *first, "an id of 1 to 65535 for each");
                 }
                 None => ids.push((id, cluster, spot)),
+            }
+            if let Some(mac) = &cluster.mac {
+                match macs.iter().find(|(other, ..)| *other == mac.value) {
+                    Some((_, other, first)) => {
+                        let what = format!("cluster MAC {}", mac.value);
+                        self.shared(mac.spot, what, other, *first, "one cluster a MAC");
+                    }
+                    None => macs.push((mac.value, cluster, mac.spot)),
+                }
             }
             for address in &cluster.addresses {
                 match addresses.iter().find(|(other, ..)| *other == address.value) {

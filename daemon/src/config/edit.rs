@@ -265,6 +265,12 @@ impl Edit {
         self.key.as_ref().map(|(path, _)| path.as_path())
     }
 
+    /// What the drop-in will say; `None`: it goes.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// Writes key and drop-in, so that the change lasts.
     ///
     /// # Errors

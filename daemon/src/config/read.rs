@@ -34,7 +34,9 @@ pub(super) struct RawCluster {
     pub(super) name: At<String>,
     pub(super) id: Option<At<u16>>,
     pub(super) interfaces: Vec<At<String>>,
+    pub(super) has_interfaces: bool,
     pub(super) addresses: Vec<At<IpAddr>>,
+    pub(super) has_addresses: bool,
     pub(super) mode: Option<At<MacMode>>,
     pub(super) mac: Option<At<MacAddr>>,
     pub(super) ethertype: Option<At<u16>>,
@@ -56,7 +58,9 @@ impl RawCluster {
             name,
             id: None,
             interfaces: Vec::new(),
+            has_interfaces: false,
             addresses: Vec::new(),
+            has_addresses: false,
             mode: None,
             mac: None,
             ethertype: None,
@@ -233,8 +237,14 @@ impl Reader<'_> {
                     let id = self.number(name, value, 1..=65535);
                     self.put(&mut raw.id, name, id);
                 }
-                "interfaces" => self.interfaces(&mut raw.interfaces, value),
-                "addresses" => self.addresses(&mut raw.addresses, value),
+                "interfaces" => {
+                    raw.has_interfaces = true;
+                    self.interfaces(&mut raw.interfaces, value);
+                }
+                "addresses" => {
+                    raw.has_addresses = true;
+                    self.addresses(&mut raw.addresses, value);
+                }
                 "mode" => {
                     let mode = self.mode(value);
                     self.put(&mut raw.mode, name, mode);

@@ -8,7 +8,9 @@ use nlb_protocol::{MacAddr, MacMode, Weight};
 
 use super::address;
 use super::error::Reason;
-use super::model::{MAX_CLUSTER_NAME, MAX_NODE_NAME, MAX_PORTS, Port};
+use super::model::{
+    MAX_ADDRESSES, MAX_CLUSTER_NAME, MAX_INTERFACES, MAX_NODE_NAME, MAX_PORTS, Port,
+};
 use super::read::Reader;
 use super::source::At;
 use super::tree::{Node, Value};
@@ -21,6 +23,12 @@ pub(super) const CLUSTER_NAME: &str =
 const NODE_NAME: &str = "a text of 1 to 64 bytes without control characters";
 const WEIGHTS: &str = "LoadAverage, LoadAverage5, LoadAverage15 or Manual(1 to 65535)";
 const MAC: &str = "a text like \"02:4e:4c:42:00:01\"";
+
+/// What `interfaces` may hold.
+pub(super) const INTERFACES: &str = "1 to 8 interfaces";
+/// What `addresses` may hold.
+pub(super) const ADDRESSES: &str = "1 to 64 service addresses";
+const _: () = assert!(MAX_INTERFACES == 8 && MAX_ADDRESSES == 64, "the texts above say so");
 
 /// Whether a cluster may be called so.
 pub(super) fn is_cluster_name(name: &str) -> bool {
@@ -166,6 +174,13 @@ impl Reader<'_> {
         }
     }
 
+    /// An empty list says nothing: that is a mistake.
+    fn refuse_empty(&mut self, field: &str, node: &Node, allowed: &str) {
+        if matches!(&node.value, Value::List(items) if items.is_empty()) {
+            self.refuse::<()>(field, node, allowed);
+        }
+    }
+
     /// Adds an item of a list: twice in one file is a mistake, in two files it is agreement.
     fn append<T: PartialEq>(&mut self, list: &mut Vec<At<T>>, field: &str, item: At<T>) {
         match list.iter().find(|other| other.value == item.value) {
@@ -180,6 +195,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn interfaces(&mut self, list: &mut Vec<At<String>>, node: &Node) {
+        self.refuse_empty("interfaces", node, INTERFACES);
         for item in self.items("interfaces", node, "a list: [\"eth0\", …]") {
             if let Some(name) = self.text("interfaces", item, "the name of an interface") {
                 self.append(list, "interfaces", name);
@@ -188,6 +204,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn addresses(&mut self, list: &mut Vec<At<IpAddr>>, node: &Node) {
+        self.refuse_empty("addresses", node, ADDRESSES);
         for item in self.items("addresses", node, "a list: [\"192.0.2.50\", …]") {
             let Value::String(text) = &item.value else {
                 self.refuse::<()>("addresses", item, "an address in double quotes");
@@ -206,10 +223,8 @@ impl Reader<'_> {
     pub(super) fn ports(&mut self, slot: &mut Option<At<Vec<At<Port>>>>, node: &Node) {
         const ALLOWED: &str = "Tcp(1 to 65535) or Udp(1 to 65535)";
         let items = self.items("ports", node, "a list: [Tcp(80), Udp(53), …]");
-        if matches!(&node.value, Value::List(items) if items.is_empty()) {
-            let allowed = format!("1 to {MAX_PORTS} ports; leave the field out for all ports");
-            self.refuse::<()>("ports", node, &allowed);
-        }
+        let allowed = format!("1 to {MAX_PORTS} ports; leave the field out for all ports");
+        self.refuse_empty("ports", node, &allowed);
         let spot = self.spot(node);
         let list = &mut slot.get_or_insert(At { value: Vec::new(), spot }).value;
         for item in items {

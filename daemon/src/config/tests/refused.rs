@@ -1,0 +1,424 @@
+//! Golden errors: the place, the value found, what is allowed. Fields of `cluster()` begin at line
+//! 6, column 13.
+
+use super::*;
+
+#[track_caller]
+fn refused(fields: &str, words: &str) {
+    assert_eq!(Fake::with(&cluster(fields)).errors(), words);
+}
+
+#[test]
+fn weights() {
+    let at = "/etc/nlbd/nlbd.ron:6:28: `weight`: found";
+    refused("weight: Manual(0),", &format!("{at} 0; allowed: 1 to 65535"));
+    refused("weight: Manual(65536),", &format!("{at} 65536; allowed: 1 to 65535"));
+    refused("weight: Manual(-1),", &format!("{at} -1; allowed: 1 to 65535"));
+    refused("weight: Manual(\"9\"),", &format!("{at} \"9\"; allowed: 1 to 65535"));
+    let allowed = "LoadAverage, LoadAverage5, LoadAverage15 or Manual(1 to 65535)";
+    let at = "/etc/nlbd/nlbd.ron:6:21: `weight`: found";
+    refused("weight: Cpu,", &format!("{at} Cpu; allowed: {allowed}"));
+    refused("weight: 100,", &format!("{at} 100; allowed: {allowed}"));
+    refused("weight: Manual(1, 2),", &format!("{at} Manual(1, 2); allowed: {allowed}"));
+}
+
+#[test]
+fn numbers() {
+    let line = |field: &str, value: &str, column: usize, allowed: &str| {
+        refused(
+            &format!("{field}: {value},"),
+            &format!("/etc/nlbd/nlbd.ron:6:{column}: `{field}`: found {value}; allowed: {allowed}"),
+        );
+    };
+    line("id", "0", 17, "1 to 65535");
+    line("id", "65536", 17, "1 to 65535");
+    line("heartbeat_ms", "4", 27, "5 to 10000");
+    line("heartbeat_ms", "10001", 27, "5 to 10000");
+    line("heartbeat_ms", "1.5", 27, "5 to 10000");
+    line("dead_after_ms", "0", 28, "1 to 100000");
+    line("sticky_idle_s", "0", 28, "1 to 604800");
+    line("weight_interval_s", "3601", 32, "1 to 3600");
+    line("min_members", "65", 26, "1 to 64");
+    line("min_members", "99999999999999999999999999999999999999999", 26, "1 to 64");
+    line("ethertype", "0x05ff", 24, "0x0600 to 0xffff");
+    let other = "one that carries nothing else, like 0x88b5 or 0x8870";
+    line("ethertype", "0x0800", 24, other);
+    line("offload", "maybe", 22, "true or false");
+    line("mode", "Anycast", 19, "Unicast, Multicast or Igmp");
+}
+
+#[test]
+fn dead_after_against_heartbeat() {
+    refused(
+        "dead_after_ms: 499,",
+        "/etc/nlbd/nlbd.ron:6:28: `dead_after_ms`: found 499; allowed: at least 500, which is 5 × \
+         heartbeat_ms (100)",
+    );
+    refused(
+        "heartbeat_ms: 500, dead_after_ms: 1000,",
+        "/etc/nlbd/nlbd.ron:6:47: `dead_after_ms`: found 1000; allowed: at least 2500, which is 5 \
+         × heartbeat_ms (500)",
+    );
+}
+
+#[test]
+fn addresses() {
+    let text = |address: &str| {
+        format!(
+            "(clusters: {{\"nlb0\": (interfaces: [\"eth0\"],\n addresses: [\"192.0.2.1\", \
+             \"{address}\"])}})"
+        )
+    };
+    let wrong = |address: &str, allowed: &str| {
+        assert_eq!(
+            Fake::with(&text(address)).errors(),
+            format!(
+                "/etc/nlbd/nlbd.ron:2:27: `addresses`: found \"{address}\"; allowed: {allowed}"
+            )
+        );
+    };
+    wrong("192.0.2.256", "an IPv4 or IPv6 unicast address like \"192.0.2.50\" or \"2001:db8::50\"");
+    wrong("192.0.2.9/24", "the address alone, without a prefix length");
+    wrong("224.0.0.1", "a unicast address, not multicast or broadcast");
+    wrong("255.255.255.255", "a unicast address, not multicast or broadcast");
+    let host = "a unicast host address, not 0.0.0.0/8, 127.0.0.0/8 or 240.0.0.0/4";
+    wrong("127.0.0.1", host);
+    wrong("0.0.0.0", host);
+    wrong("250.0.0.1", host);
+    wrong("ff02::1", "a unicast address, not multicast");
+    wrong("::1", "a unicast host address, not :: or ::1");
+    wrong("::ffff:192.0.2.7", "an IPv4 address written as such, like \"192.0.2.50\"");
+    wrong("fe80::1", "a global or unique local address (link-local ones cannot be balanced)");
+    wrong("fe80::1%eth0", "an address without a zone (link-local addresses cannot be balanced)");
+    wrong("02:00:00:00:00:01", "an IPv4 or IPv6 address; an Ethernet address goes into `mac`");
+
+    let mut fake = Fake::with(&text("2001:db8::1"));
+    fake.load().expect("with IPv6");
+    fake.ipv6 = false;
+    assert_eq!(
+        fake.errors(),
+        "/etc/nlbd/nlbd.ron:2:27: `addresses`: found \"2001:db8::1\"; allowed: IPv4 addresses: \
+         this host has no IPv6"
+    );
+}
+
+#[test]
+fn unknown_fields() {
+    refused(
+        "wieght: 7,",
+        "/etc/nlbd/nlbd.ron:6:13: unknown field `wieght`; allowed: id, interfaces, addresses, \
+         mode, mac, ethertype, ports, key_file, insecure, weight, weight_interval_s, \
+         heartbeat_ms, dead_after_ms, sticky_idle_s, offload, min_members",
+    );
+    assert!(
+        Fake::with(&cluster("checks: [Tcp(port: 80)],"))
+            .errors()
+            .starts_with("/etc/nlbd/nlbd.ron:6:13: unknown field `checks`; allowed: id,")
+    );
+    assert_eq!(
+        Fake::with("(\n  nodes: ()\n)").errors(),
+        "/etc/nlbd/nlbd.ron:2:3: unknown field `nodes`; allowed: node, clusters"
+    );
+    assert_eq!(
+        Fake::with("(node: (uuid: 1))").errors(),
+        "/etc/nlbd/nlbd.ron:1:9: unknown field `uuid`; allowed: name, id"
+    );
+}
+
+#[test]
+fn twice() {
+    refused(
+        "id: 1, id: 1,",
+        "/etc/nlbd/nlbd.ron:6:20: `id` is given twice, first at /etc/nlbd/nlbd.ron:6:13; allowed: \
+         once",
+    );
+    assert_eq!(
+        Fake::with("(clusters: {\n\"a\": (),\n\"a\": ()})").errors().lines().next(),
+        Some("/etc/nlbd/nlbd.ron:2:1: cluster \"a\": no `interfaces`; allowed: 1 to 8 interfaces")
+    );
+    let listed = "(clusters: {\"nlb0\": (addresses: [\"192.0.2.1\"],\n  interfaces: [\"eth0\", \
+                  \"eth0\"])})";
+    assert_eq!(
+        Fake::with(listed).errors(),
+        "/etc/nlbd/nlbd.ron:2:24: `interfaces: \"eth0\"` is given twice, first at \
+         /etc/nlbd/nlbd.ron:2:16; allowed: once"
+    );
+}
+
+#[test]
+fn two_clusters_in_each_others_way() {
+    let text = |first: &str, second: &str| {
+        format!(
+            "(clusters: {{\n\"nlb0\": (interfaces: [\"eth0\"], insecure: true, {first}),\n\
+             \"nlb1\": (interfaces: [\"eth0\"], insecure: true, {second}),\n}})"
+        )
+    };
+    let a = "addresses: [\"192.0.2.1\"]";
+    let b = "addresses: [\"192.0.2.2\"]";
+    assert_eq!(
+        Fake::with(&text(&format!("id: 7, {a}"), &format!("id: 7, {b}"))).errors(),
+        "/etc/nlbd/nlbd.ron:3:52: `id` 7 is that of cluster \"nlb0\" too, see \
+         /etc/nlbd/nlbd.ron:2:52; allowed: an id of 1 to 65535 for each"
+    );
+    let derived = cluster_id_of("nlb1");
+    assert_eq!(
+        Fake::with(&text(&format!("id: {derived}, {a}"), b)).errors(),
+        format!(
+            "/etc/nlbd/nlbd.ron:3:1: `id` {derived} (from the name) is that of cluster \"nlb0\" \
+             too, see /etc/nlbd/nlbd.ron:2:52; allowed: an id of 1 to 65535 for each"
+        )
+    );
+    assert_eq!(
+        Fake::with(&text(a, a)).errors(),
+        "/etc/nlbd/nlbd.ron:3:60: address 192.0.2.1 is that of cluster \"nlb0\" too, see \
+         /etc/nlbd/nlbd.ron:2:60; allowed: one cluster an address"
+    );
+    assert_eq!(
+        Fake::with(&text(
+            &format!("{a}, mac: \"02:00:00:00:00:01\""),
+            &format!("{b}, mac: \"02:00:00:00:00:01\"")
+        ))
+        .errors(),
+        "/etc/nlbd/nlbd.ron:3:79: cluster MAC 02:00:00:00:00:01 is that of cluster \"nlb0\" too, \
+         see /etc/nlbd/nlbd.ron:2:79; allowed: one cluster a MAC"
+    );
+}
+
+#[test]
+fn interfaces() {
+    let text = |name: &str| {
+        format!("(clusters: {{\"nlb0\": (addresses: [\"192.0.2.1\"],\n interfaces: [{name}])}})")
+    };
+    let at = "/etc/nlbd/nlbd.ron:2:15: `interfaces`:";
+    let words = |name: &str| Fake::with(&text(name)).errors();
+    assert_eq!(
+        words("\"eth9\""),
+        format!("{at} found \"eth9\", which this host does not have; allowed: eth0, eth1")
+    );
+    assert_eq!(
+        words("\"lo\""),
+        format!("{at} found \"lo\"; allowed: an interface to the other servers, not the loopback")
+    );
+    assert_eq!(
+        words("\"nlb0\""),
+        format!(
+            "{at} found \"nlb0\"; allowed: an interface to the other servers, not the cluster's \
+             own link"
+        )
+    );
+    assert_eq!(
+        words("eth0"),
+        format!("{at} found eth0; allowed: the name of an interface in double quotes")
+    );
+    assert_eq!(
+        words(""),
+        "/etc/nlbd/nlbd.ron:2:14: `interfaces`: found []; allowed: 1 to 8 interfaces"
+    );
+    let mut fake = Fake::with(&text("\"eth0\""));
+    fake.interfaces = vec!["lo"];
+    assert_eq!(
+        fake.errors(),
+        format!(
+            "{at} found \"eth0\", which this host does not have; allowed: none, it has no \
+             interface but the loopback"
+        )
+    );
+}
+
+#[test]
+fn names() {
+    for name in ["", "Nlb0", "0nlb", "nlb0nlb0nlb0nlb0", "nlb/0", "nlb 0", "../x"] {
+        assert_eq!(
+            Fake::with(&format!("(clusters: {{\n  \"{name}\": ()}})")).errors(),
+            format!(
+                "/etc/nlbd/nlbd.ron:2:3: `clusters`: found \"{name}\"; allowed: a text of 1 to 15 \
+                 characters: a letter a to z, then a to z, 0 to 9, _ and -"
+            )
+        );
+    }
+    assert_eq!(
+        Fake::with("(node: (name: \"a\\nb\"))").errors(),
+        "/etc/nlbd/nlbd.ron:1:15: `name`: found \"a\\nb\"; allowed: a text of 1 to 64 bytes \
+         without control characters"
+    );
+    assert_eq!(
+        Fake::with("(node: (id: 0))").errors(),
+        "/etc/nlbd/nlbd.ron:1:13: `id`: found 0; allowed: 1 to 18446744073709551615"
+    );
+    let mut fake = Fake::with("()");
+    fake.machine_id = None;
+    assert_eq!(
+        fake.errors(),
+        "/etc/nlbd/nlbd.ron:1:1: `node`: found no `id`, and this host has no /etc/machine-id; \
+         allowed: node: (id: 1 to 18446744073709551615)"
+    );
+}
+
+#[test]
+fn ports_and_macs() {
+    refused(
+        "ports: [Tcp(80), Tcp(0)],",
+        "/etc/nlbd/nlbd.ron:6:34: `ports`: found 0; allowed: 1 to 65535",
+    );
+    refused(
+        "ports: [Sctp(80)],",
+        "/etc/nlbd/nlbd.ron:6:21: `ports`: found Sctp(80); allowed: Tcp(1 to 65535) or Udp(1 to \
+         65535)",
+    );
+    refused(
+        "ports: [],",
+        "/etc/nlbd/nlbd.ron:6:20: `ports`: found []; allowed: 1 to 64 ports; leave the field out \
+         for all ports",
+    );
+    refused(
+        "mac: \"03:00:00:00:00:01\",",
+        "/etc/nlbd/nlbd.ron:6:18: `mac`: found \"03:00:00:00:00:01\"; allowed: for mode Unicast: \
+         a locally administered unicast address, first byte x2, x6, xa or xe",
+    );
+    refused(
+        "mode: Igmp, mac: \"02:00:00:00:00:01\",",
+        "/etc/nlbd/nlbd.ron:6:30: `mac`: found \"02:00:00:00:00:01\"; allowed: for mode Igmp: \
+         01:00:5e:xx:xx:xx with xx from 01 to 7f after 5e",
+    );
+    refused(
+        "mac: \"02:00:00:00:00\",",
+        "/etc/nlbd/nlbd.ron:6:18: `mac`: found \"02:00:00:00:00\"; allowed: a text like \
+         \"02:4e:4c:42:00:01\"",
+    );
+}
+
+#[test]
+fn keys() {
+    let main = cluster("key_file: \"k\",");
+    let at = "/etc/nlbd/nlbd.ron:6:23: `key_file`: found";
+    let path = "/etc/nlbd/k";
+    let lines = "allowed: 64 hexadecimal digits a line";
+    let with = |text: &str| Fake::with(&main).secret(path, text).errors();
+    assert_eq!(
+        Fake::with(&main).errors(),
+        format!(
+            "{at} {path}, which does not exist; allowed: a file with one key of 64 hexadecimal \
+             digits a line (`nlbctl addif` makes one), or `insecure: true`"
+        )
+    );
+    assert_eq!(
+        Fake::with(&main).file(path, DIGITS).errors(),
+        format!(
+            "{at} {path} with mode 0644, so that others may use it; allowed: mode 0600 or 0400 \
+             (chmod 600 {path})"
+        )
+    );
+    let mut theirs = Fake::with(&main).secret(path, DIGITS);
+    theirs.files.get_mut(Path::new(path)).unwrap().2 = 1000;
+    assert_eq!(
+        theirs.errors(),
+        format!(
+            "{at} {path}, which belongs to user 1000; allowed: a file of root or of the daemon's \
+             user (0)"
+        )
+    );
+    let short = &DIGITS[1..];
+    let line = |number: usize, found: &str| {
+        format!("{at} {path}, whose line {number} is no key ({found}); {lines}")
+    };
+    assert_eq!(with(short), line(1, "fewer than 64 digits"));
+    assert_eq!(with(&format!("# ours\n\n{DIGITS}\n0{DIGITS}\n")), line(4, "more than 64 digits"));
+    assert_eq!(
+        with(&format!("{DIGITS}\nx{short}")),
+        line(2, "a character that is no hexadecimal digit")
+    );
+    assert_eq!(with(&"0".repeat(64)), line(1, "nothing but zeros"));
+    assert_eq!(with("\n# none\n"), format!("{at} {path} with 0 keys; allowed: 1 to 4"));
+    let five = format!("{DIGITS}\n").repeat(5);
+    assert_eq!(with(&five), format!("{at} {path} with 5 keys; allowed: 1 to 4"));
+    assert!(with(&"#".repeat(5000)).ends_with(&lines.to_owned()));
+    assert_eq!(
+        Fake::with(&cluster("key_file: \"k\", insecure: true,")).errors(),
+        "/etc/nlbd/nlbd.ron:6:23: `key_file`: found a key file beside `insecure: true`; allowed: \
+         one of the two"
+    );
+    // No key and not insecure: the default key is missing.
+    assert_eq!(
+        Fake::with(&cluster("")).without(KEY).errors(),
+        format!(
+            "/etc/nlbd/nlbd.ron:3:9: `key_file`: found {KEY}, which does not exist; allowed: a \
+             file with one key of 64 hexadecimal digits a line (`nlbctl addif` makes one), or \
+             `insecure: true`"
+        )
+    );
+}
+
+#[test]
+fn too_many() {
+    let mut text = "(clusters: {\n".to_owned();
+    for number in 1..=9 {
+        text.push_str(&format!(
+            "\"c{number}\": (interfaces: [\"eth0\"], addresses: [\"192.0.2.{number}\"], insecure: \
+             true),\n"
+        ));
+    }
+    text.push_str("})");
+    assert_eq!(
+        Fake::with(&text).errors(),
+        "/etc/nlbd/nlbd.ron:10:1: `clusters`: found 9 clusters; allowed: up to 8"
+    );
+    let addresses: Vec<_> = (1..=65).map(|n| format!("\"192.0.2.{n}\"")).collect();
+    let many = |field: &str, list: &str| format!("(clusters: {{\"nlb0\": ({field}\n{list})}})");
+    let list = format!("addresses: [\n{}]", addresses.join(",\n"));
+    assert_eq!(
+        Fake::with(&many("interfaces: [\"eth0\"],", &list)).errors(),
+        "/etc/nlbd/nlbd.ron:67:1: `addresses`: found 65 addresses; allowed: up to 64"
+    );
+    let names = ["i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8"];
+    let list = format!("interfaces: [\"{}\"]", names.join("\",\n\""));
+    let mut fake = Fake::with(&many("addresses: [\"192.0.2.1\"],", &list));
+    fake.interfaces = names.to_vec();
+    assert_eq!(
+        fake.errors(),
+        "/etc/nlbd/nlbd.ron:10:1: `interfaces`: found 9 interfaces; allowed: up to 8"
+    );
+}
+
+#[test]
+fn everything_is_told_at_once_in_order() {
+    let words = Fake::with(&cluster("weight: Manual(0), id: 0, colour: 7,")).errors();
+    let places: Vec<_> = words.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        ["/etc/nlbd/nlbd.ron:6:28", "/etc/nlbd/nlbd.ron:6:36", "/etc/nlbd/nlbd.ron:6:39"]
+    );
+    let many = format!("({})", "a: 1, ".repeat(40));
+    let words = Fake::with(&many).errors();
+    assert_eq!(words.lines().count(), MAX_ERRORS + 1);
+    assert_eq!(words.lines().last(), Some("… and 8 more"));
+}
+
+#[test]
+fn files() {
+    assert_eq!(
+        Fake::with("").without(MAIN).errors(),
+        "/etc/nlbd/nlbd.ron:1:1: cannot be read: entity not found"
+    );
+    let long = "//".repeat(600_000);
+    assert_eq!(
+        Fake::with(&long).errors(),
+        "/etc/nlbd/nlbd.ron:1:1: the file has 1200000 bytes; allowed: up to 1048576"
+    );
+    let mut many = Fake::with("()");
+    for number in 0..65 {
+        many = many.file(&format!("/etc/nlbd/nlbd.d/{number:02}.ron"), "()");
+    }
+    assert_eq!(many.errors(), "/etc/nlbd/nlbd.d:1:1: 65 drop-in files; allowed: up to 64");
+}
+
+#[test]
+fn files_that_contradict_each_other() {
+    let drop_in = "(clusters: {\"nlb0\": (\n  mode: Igmp,\n  id: 9)})";
+    let fake =
+        Fake::with(&cluster("mode: Unicast, id: 9,")).file("/etc/nlbd/nlbd.d/x.ron", drop_in);
+    assert_eq!(
+        fake.errors(),
+        "/etc/nlbd/nlbd.d/x.ron:2:9: `mode`: found Igmp, but /etc/nlbd/nlbd.ron:6:19 says \
+         Unicast; allowed: one value"
+    );
+}
