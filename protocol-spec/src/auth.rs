@@ -2,6 +2,9 @@
 //!
 //! Keys live only in a [`KeyRing`], which wipes them when it is dropped and never shows them.
 
+#[cfg(test)]
+mod tests;
+
 use core::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};

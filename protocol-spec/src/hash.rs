@@ -3,6 +3,9 @@
 //! Every node and every node's kernel must agree on it for every address, so nothing here may
 //! ever change.
 
+#[cfg(test)]
+mod tests;
+
 use core::net::IpAddr;
 
 use crate::ids::{BUCKETS, Bucket};

@@ -120,7 +120,7 @@ fn buckets_fall_to_their_owners() {
 fn the_oracle_agrees() {
     let oracle: PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "tests", "oracle", "check_vectors.py"].iter().collect();
-    let output = Command::new("python3").arg(oracle).arg(folder()).output().unwrap();
+    let output = Command::new("python3").arg("-B").arg(oracle).arg(folder()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }
