@@ -1,5 +1,8 @@
 //! A set of buckets, as heartbeats carry it and the kernel's filter is built from it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::ids::{BUCKETS, Bucket};
 
 const WORDS: usize = BUCKETS / 64;
