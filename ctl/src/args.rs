@@ -142,7 +142,7 @@ pub enum Verb {
         /// The cluster
         cluster: String,
         /// 1 to 65535, or the word stdin
-        #[arg(value_name = "WEIGHT|stdin")]
+        #[arg(value_name = "WEIGHT|stdin", allow_hyphen_values = true)]
         weight: WeightArgument,
     },
     /// Choose where this node's weight comes from

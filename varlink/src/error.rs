@@ -55,7 +55,7 @@ impl fmt::Display for Error {
                 write!(f, "there is no cluster \"{cluster}\" here, but {}", known.join(", "))
             }
             Self::NotPermitted { action, message } => {
-                write!(f, "you may not {action}: {message}")
+                write!(f, "no permission to {action}: {message}")
             }
             Self::InvalidValue { field, found, allowed } => {
                 write!(f, "{field}: found {found}; allowed: {allowed}")

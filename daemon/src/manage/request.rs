@@ -179,7 +179,9 @@ pub enum ManageError {
         known: Vec<String>,
     },
     /// The caller may not do this.
-    #[error("user {user} may not {action}: only root and the daemon's own user ({owner}) may")]
+    #[error(
+        "user {user} has no permission to {action}: only root and the daemon's own user ({owner}) may"
+    )]
     NotPermitted {
         /// What was asked.
         action: &'static str,
