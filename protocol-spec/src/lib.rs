@@ -3,6 +3,8 @@
 //! This crate is the executable half of `SPEC.md`. It does no I/O, keeps no state between calls
 //! and depends on nothing else of the project. Nothing here panics on any input.
 
+#![warn(missing_docs)]
+
 pub mod addr;
 pub mod auth;
 pub mod buckets;

@@ -31,7 +31,7 @@ const _: () = assert!(UNIT.checked_mul(MAX_NODES as u64).is_some());
 const _: () = assert!(UNIT.checked_mul(SLOTS).is_some());
 
 /// The active nodes and their weights, sorted by node id, each id once, at most
-/// [`MAX_NODES`](crate::ids::MAX_NODES).
+/// [`MAX_NODES`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View(Vec<(NodeId, Weight)>);
 
