@@ -1,15 +1,14 @@
-//! The ARP settings of an interface, through `/proc/sys` of the calling thread's network
-//! namespace.
+//! The settings of an interface, through `/proc/sys` of the calling thread's network namespace.
 //!
-//! Both are looked up by the kernel as the greater of the interface's value and that of `all`,
-//! so a value of the interface is enough to keep it silent (Documentation/networking/ip-sysctl).
+//! The kernel takes the greater of the interface's value and that of `all` (for IPv6 only the
+//! interface's), so a value of the interface is enough (Documentation/networking/ip-sysctl).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::HostError;
 
-/// A setting that keeps the kernel from speaking for the service addresses.
+/// A setting that keeps the kernel from speaking for the service addresses on its own.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -19,20 +18,32 @@ pub(super) enum Setting {
     ArpIgnore,
     /// In whose name the kernel asks. 2: of an address of the interface that it asks through.
     ArpAnnounce,
+    /// Whether IPv4 packets to one host are refused in multicast frames. With a multicast cluster
+    /// MAC every node would answer pings and UDP while somebody has flushed the gate's rules; the
+    /// gate makes its frames look like unicast ones.
+    DropInMulticast4,
+    /// The same for IPv6.
+    DropInMulticast6,
 }
 
 impl Setting {
-    pub(super) const ALL: [Self; 2] = [Self::ArpIgnore, Self::ArpAnnounce];
+    pub(super) const ALL: [Self; 4] =
+        [Self::ArpIgnore, Self::ArpAnnounce, Self::DropInMulticast4, Self::DropInMulticast6];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ArpIgnore => "arp_ignore",
             Self::ArpAnnounce => "arp_announce",
+            Self::DropInMulticast4 | Self::DropInMulticast6 => "drop_unicast_in_l2_multicast",
         }
     }
 
     fn path(self, interface: &str) -> PathBuf {
-        Path::new("/proc/sys/net/ipv4/conf").join(interface).join(self.name())
+        let family = match self {
+            Self::ArpIgnore | Self::ArpAnnounce | Self::DropInMulticast4 => "ipv4",
+            Self::DropInMulticast6 => "ipv6",
+        };
+        Path::new("/proc/sys/net").join(family).join("conf").join(interface).join(self.name())
     }
 
     /// Whether a value does what the service needs. For `arp_ignore` also 2 and 3 (stricter) and
@@ -41,6 +52,7 @@ impl Setting {
         match self {
             Self::ArpIgnore => matches!(value, 1 | 2 | 3 | 8),
             Self::ArpAnnounce => value == 2,
+            Self::DropInMulticast4 | Self::DropInMulticast6 => value != 0,
         }
     }
 
@@ -50,6 +62,7 @@ impl Setting {
             _ if self.suffices(before) => before,
             Self::ArpIgnore => 1,
             Self::ArpAnnounce => 2,
+            Self::DropInMulticast4 | Self::DropInMulticast6 => 1,
         }
     }
 
@@ -64,7 +77,15 @@ impl Setting {
     }
 
     pub(super) fn read(self, interface: &str) -> Result<u32, HostError> {
-        read(self.path(interface))
+        match read(self.path(interface)) {
+            // A host without IPv6 takes no IPv6 packet in any frame.
+            Err(HostError::File { source, .. })
+                if self == Self::DropInMulticast6 && source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(1)
+            }
+            result => result,
+        }
     }
 
     pub(super) fn write(self, interface: &str, value: u32) -> Result<(), HostError> {

@@ -77,9 +77,6 @@ pub enum KernelError {
     /// nft or iptables did not do it.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// No rules can be made of what was given.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
     /// Asking the kernel for what it has failed.
     #[error("the kernel's rules cannot be read: {0}")]
     Read(String),
@@ -138,9 +135,14 @@ impl KernelHandle {
 
     /// A cluster is new, or its interfaces, addresses or times changed. A client that the kernel
     /// keeps stays kept.
-    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) {
+    ///
+    /// # Errors
+    /// When no rules can be made of it; nothing has changed then.
+    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) -> Result<(), SpecError> {
+        rules.check()?;
         let name = rules.cluster.clone();
         self.orders.send_modify(|orders| orders.of(&name).set(rules, plan));
+        Ok(())
     }
 
     /// A cluster is gone: everything of it goes.

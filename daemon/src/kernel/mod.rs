@@ -11,7 +11,7 @@
 //! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
 //! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
 //!
-//! May use: `config` (ports, bounds), `cluster::clock`. Used by: `cluster`.
+//! May use: `config` (ports, bounds), `cluster::clock`, `link::sys`. Used by: `cluster`.
 
 mod applier;
 mod fallback;
@@ -21,6 +21,8 @@ mod ruleset;
 mod spec;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod watch;
 

@@ -9,16 +9,17 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::hash::DefaultHasher;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     socket,
 };
-use tokio::io::Interest;
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::ruleset::{GATE, STAGE};
+use crate::link::sys;
 
 /// The number of the nf_tables subsystem.
 const SUBSYSTEM: u16 = 10;
@@ -165,23 +166,18 @@ fn client(element: &[u8]) -> Option<(IpAddr, Duration)> {
 }
 
 /// An nfnetlink socket that is told of the groups given (a bit mask) and never blocks.
-pub(super) fn open(groups: u32) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn open(groups: u32) -> io::Result<AsyncFd<Socket>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-    // SAFETY: an `OwnedFd` names one open socket for as long as it lives, and the `AsyncFd` that
-    // owns it here never hands it out for replacement.
-    #[allow(unsafe_code)]
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    registered.map_err(io::Error::from)
+    sys::register(Socket::from(fd))
 }
 
 /// Waits for a datagram.
-pub(super) async fn receive(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) async fn receive(fd: &AsyncFd<Socket>, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         let mut ready = fd.readable().await?;
-        let read =
-            |fd: &AsyncFd<OwnedFd>| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?);
+        let read = |fd: &AsyncFd<Socket>| Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?);
         match ready.try_io(read) {
             Ok(result) => return result,
             Err(_would_block) => {}
@@ -192,7 +188,7 @@ pub(super) async fn receive(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Res
 /// Asks the kernel for what it has.
 #[derive(Debug)]
 pub(super) struct Query {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<Socket>,
     buffer: Vec<u8>,
     sequence: u32,
 }

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
 use super::netlink::{self, DATAGRAM, Message, SET, TABLE, message};
@@ -50,7 +50,7 @@ pub(super) enum Heard {
 /// The socket, and the transaction whose parts come in.
 #[derive(Debug)]
 pub(super) struct Watch {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<Socket>,
     buffer: Vec<u8>,
     length: usize,
     next: usize,

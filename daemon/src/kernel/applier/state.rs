@@ -164,7 +164,10 @@ impl Cluster {
                 batch.forget(&rules, &self.plan.forget);
                 forgotten = Forgotten::These(self.plan.forget.clone());
             }
-            remembered = self.plan.remember.len().min(MAX_REMEMBERED);
+            // Only when those to be forgotten are: until then it is looked at who is still kept.
+            if forgotten == Forgotten::Nobody {
+                remembered = self.plan.remember.len().min(MAX_REMEMBERED);
+            }
             batch.remember(&rules, &self.plan.remember[..remembered]);
         }
         Some(Step {

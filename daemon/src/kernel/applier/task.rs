@@ -23,6 +23,9 @@ use crate::kernel::watch::{Heard, Watch};
 
 /// Between two comparisons of the kernel's rules with ours, for changes that nobody reported.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Every so many of them the raw tables are looked at too: iptables of the old kind reports
+/// nothing, and looking costs two processes.
+const CHECKS_OF_RAW: u32 = 12;
 /// How long the rules of an earlier life stay when none are set.
 const GRACE: Duration = Duration::from_secs(1);
 /// Repairs that follow each other at once. Whoever goes on changing our rules gets them back
@@ -58,10 +61,13 @@ pub(super) struct Task {
     clear_at: Instant,
     /// The queues that the chain in the raw tables has rules for; `None`: it must be looked at.
     raw: Option<Vec<u16>>,
+    /// When the raw tables are tried again after a failure.
+    raw_at: Instant,
     /// The raw tables that were not there before us.
     made: BTreeSet<Family>,
     fingerprint: Option<u64>,
     check_at: Instant,
+    checks: u32,
     ports: VecDeque<u32>,
     repairs: u32,
     repair_at: Instant,
@@ -91,9 +97,11 @@ impl Task {
             clear: true,
             clear_at: now + GRACE,
             raw: None,
+            raw_at: now,
             made: BTreeSet::new(),
             fingerprint: None,
             check_at: now + CHECK_INTERVAL,
+            checks: 0,
             ports: VecDeque::new(),
             repairs: 0,
             repair_at: now,
@@ -173,7 +181,7 @@ impl Task {
             self.remove(&rules).await;
             return true;
         }
-        if self.capabilities.queue == QueuePath::Iptables && self.raw.is_none() {
+        if self.wants_raw() && now >= self.raw_at {
             self.fallback().await;
             return true;
         }
@@ -206,6 +214,9 @@ impl Task {
         let mut until = retries.fold(self.check_at, Instant::min);
         if self.clear && self.clusters.is_empty() {
             until = until.min(self.clear_at);
+        }
+        if self.wants_raw() {
+            until = until.min(self.raw_at);
         }
         if self.clusters.values().any(Cluster::is_doubted) {
             until = until.min(self.repair_at);
@@ -392,9 +403,7 @@ impl Task {
                 for (name, _) in self.clusters.iter().filter(|(_, c)| c.installed().is_some()) {
                     let sets = sticky_sets(name);
                     if touched.stage || sets.iter().any(|set| touched.lost.contains(set)) {
-                        let event = KernelEvent::StickyLost { cluster: name.clone() };
-                        // The receiver is gone: there is nobody to tell.
-                        let _ = self.events.send(event).await;
+                        self.send(KernelEvent::StickyLost { cluster: name.clone() }).await;
                     }
                 }
             }
@@ -422,6 +431,10 @@ impl Task {
     async fn check(&mut self) {
         let now = Instant::now();
         self.check_at = now + CHECK_INTERVAL;
+        self.checks = self.checks.wrapping_add(1);
+        if self.checks.is_multiple_of(CHECKS_OF_RAW) {
+            self.raw = None;
+        }
         let (Some(expected), Ok(found)) = (self.fingerprint, self.query.fingerprint().await) else {
             return;
         };
@@ -452,20 +465,25 @@ impl Task {
         let queues: BTreeSet<u16> =
             self.clusters.values().map(|cluster| cluster.rules().queue).collect();
         let queues: Vec<u16> = queues.into_iter().collect();
-        let result = fallback::apply(&queues).await;
-        self.raw = Some(queues);
-        match result {
-            Ok(changed) => debug!(changed, "iptables' raw tables are as they should be"),
+        match fallback::apply(&queues).await {
+            Ok(changed) => {
+                debug!(changed, "iptables' raw tables are as they should be");
+                self.raw = Some(queues);
+            }
             Err(error) => {
                 warn!(%error, "the way to user space through iptables cannot be set");
+                self.raw_at = Instant::now() + SLOW_REPAIR;
                 for cluster in self.clusters.keys().cloned().collect::<Vec<_>>() {
                     let reason = KernelError::Tool(error.clone());
                     self.send(KernelEvent::Failed { cluster, reason }).await;
                 }
-                tokio::time::sleep(SLOW_REPAIR).await;
-                self.raw = None;
             }
         }
+    }
+
+    /// Whether the raw tables are to be looked at.
+    fn wants_raw(&self) -> bool {
+        self.capabilities.queue == QueuePath::Iptables && self.raw.is_none()
     }
 
     async fn remove(&mut self, rules: &ClusterRules) {

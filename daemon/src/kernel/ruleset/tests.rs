@@ -11,19 +11,7 @@ use crate::kernel::testing::{in_namespace, ip, nft};
 const MODULE: &str = "kernel::ruleset::tests";
 
 fn rules() -> ClusterRules {
-    ClusterRules {
-        cluster: "nlb0".to_owned(),
-        id: ClusterId(1),
-        interfaces: vec![Interface::new("lan0", 7).unwrap()],
-        mac: MacAddr([0x02, 0x4e, 0x4c, 0x42, 0x00, 0x01]),
-        ethertype: 0x88b5,
-        addresses: vec!["192.0.2.50".parse().unwrap(), "2001:db8::50".parse().unwrap()],
-        ports: Vec::new(),
-        lease: Duration::from_millis(400),
-        sticky_timeout: Duration::from_secs(1800),
-        sticky_limit: 1 << 20,
-        queue: 5,
-    }
+    crate::kernel::testing::rules("nlb0", 5)
 }
 
 fn decision(filter: &[u16], divert: bool) -> Decision {
