@@ -10,3 +10,6 @@ pub mod log;
 pub mod manage;
 pub mod queue;
 pub mod weight;
+
+#[cfg(test)]
+mod testing;

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 use super::{HostError, LinkState, Netlink};
 use crate::link::sys;
@@ -83,7 +83,7 @@ impl LinkWatch {
                 return Ok(change);
             }
             if !self.stale {
-                self.fd.async_io(Interest::READABLE, drain).await.map_err(HostError::Netlink)?;
+                self.fd.async_io(sys::READABLE, drain).await.map_err(HostError::Netlink)?;
                 self.stale = true;
             }
             let mut now = BTreeMap::new();

@@ -17,20 +17,17 @@ const _: () = assert!(MAX_COMPARED * 9 + 64 <= 4096, "BPF_MAXINSNS");
 /// The ancillary and link-layer windows of `linux/filter.h`: negative numbers seen as `u32`.
 const SKF_AD_OFF: u32 = 0_u32.wrapping_sub(0x1000);
 const SKF_AD_PKTTYPE: u32 = SKF_AD_OFF.wrapping_add(4);
-const SKF_AD_VLAN_TAG: u32 = SKF_AD_OFF.wrapping_add(44);
 const SKF_LL_OFF: u32 = 0_u32.wrapping_sub(0x20_0000);
 
 const LOAD_WORD: u16 = 0x20;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
-const AND: u16 = 0x54;
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
 /// As much of the frame as there is.
 const TAKE: u32 = 0x4_0000;
 
-const VLAN_ID_MASK: u32 = 0x0fff;
 const PACKET_OTHERHOST: u32 = 3;
 
 /// One instruction before jumps are resolved.
@@ -48,21 +45,18 @@ struct Step {
 pub(super) struct Program(Vec<Step>);
 
 impl Program {
-    /// Frames of the heartbeat group, and of no tagged VLAN: those belong to another interface,
-    /// but where the VLAN has none the kernel hands them to the untagged one.
+    /// Frames of the heartbeat group.
     pub(super) fn heartbeat(group: MacAddr) -> Vec<SockFilter> {
         let mut program = Self::default();
-        program.untagged();
+        program.for_this_host();
         program.destination(group);
         program.take()
     }
 
-    /// ARP requests (op 1, Ethernet and IPv4) for one of `targets`, sent to everybody, to this
-    /// host or to the cluster MAC.
-    pub(super) fn arp(cluster: MacAddr, targets: &[Ipv4Addr]) -> Vec<SockFilter> {
+    /// ARP requests (op 1, Ethernet and IPv4) for one of `targets`.
+    pub(super) fn arp(targets: &[Ipv4Addr]) -> Vec<SockFilter> {
         let mut program = Self::default();
-        program.untagged();
-        program.for_this_host(cluster);
+        program.for_this_host();
         program.require(LOAD_WORD, 0, 0x0001_0800);
         program.require(LOAD_WORD, 4, 0x0604_0001);
         if targets.len() <= MAX_COMPARED {
@@ -79,11 +73,10 @@ impl Program {
     }
 
     /// Neighbour solicitations (next header 58, hop limit 255, type 135, code 0) for one of
-    /// `targets`, sent to a group, to this host or to the cluster MAC.
-    pub(super) fn solicitation(cluster: MacAddr, targets: &[Ipv6Addr]) -> Vec<SockFilter> {
+    /// `targets`.
+    pub(super) fn solicitation(targets: &[Ipv6Addr]) -> Vec<SockFilter> {
         let mut program = Self::default();
-        program.untagged();
-        program.for_this_host(cluster);
+        program.for_this_host();
         program.require(LOAD_HALF, 6, 0x3aff);
         program.require(LOAD_HALF, 40, 0x8700);
         if targets.len() <= MAX_COMPARED {
@@ -112,25 +105,19 @@ impl Program {
         program.finish()
     }
 
-    fn untagged(&mut self) {
-        self.load(LOAD_HALF, SKF_AD_VLAN_TAG);
-        self.push(AND, VLAN_ID_MASK, (0, 0));
-        self.compare(0, (1, 0));
-        self.ret(0);
-    }
-
     fn destination(&mut self, mac: MacAddr) {
         let [a, b, c, d, e, f] = mac.0;
         self.require(LOAD_WORD, SKF_LL_OFF, u32::from_be_bytes([a, b, c, d]));
         self.require(LOAD_HALF, SKF_LL_OFF.wrapping_add(4), u32::from(u16::from_be_bytes([e, f])));
     }
 
-    /// Whatever the kernel does not take for another host's frame, and the cluster MAC.
-    fn for_this_host(&mut self, cluster: MacAddr) {
+    /// Whatever the kernel does not take for another host's frame. That is also how it marks the
+    /// frames of a tagged VLAN that has no interface, which come out of the untagged one here; and
+    /// a frame to the cluster MAC, until the gate has let it in (SPEC 7).
+    fn for_this_host(&mut self) {
         self.load(LOAD_BYTE, SKF_AD_PKTTYPE);
-        // The destination check is six instructions.
-        self.compare(PACKET_OTHERHOST, (0, 6));
-        self.destination(cluster);
+        self.compare(PACKET_OTHERHOST, (0, 1));
+        self.ret(0);
     }
 
     fn require(&mut self, code: u16, offset: u32, value: u32) {

@@ -10,7 +10,7 @@ use nix::sys::time::TimeSpec;
 use nlb_engine::Time;
 use nlb_protocol::MacAddr;
 use socket2::{Domain, SockFilter, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 use super::clock::Clocks;
 use super::sys::{self, Membership, PacketStats};
@@ -90,14 +90,13 @@ impl PacketSocket {
 
     /// Waits for the next frame. Safe to drop between two frames.
     pub(super) async fn recv(&self, buffer: &mut [u8]) -> io::Result<LinkEvent> {
-        self.fd.async_io(Interest::READABLE, |socket| receive(socket, buffer)).await
+        self.fd.async_io(sys::READABLE, |socket| receive(socket, buffer)).await
     }
 
     /// The next frame, if one waits.
     pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<LinkEvent>> {
-        // `try_io` takes the readiness back when the socket is empty, but it answers "empty" also
-        // while the reactor has not yet looked; hence the second, direct question.
-        match self.fd.try_io(Interest::READABLE, |socket| receive(socket, buffer)) {
+        // The second, direct question is for when the reactor has not yet looked.
+        match sys::try_read(&self.fd, |socket| receive(socket, buffer)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return other.map(Some),
         }

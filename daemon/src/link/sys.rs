@@ -30,13 +30,31 @@ pub struct PacketStats {
     pub dropped: u32,
 }
 
-/// Registers a socket with the reactor of the current tokio runtime, for reading: sockets here
-/// are written to without waiting.
+/// What sockets here are waited for: they are written to without waiting, and an interface that
+/// goes down, or an overflow, is an error condition without anything to read.
+pub(crate) const READABLE: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// Registers a socket with the reactor of the current tokio runtime, for [`READABLE`].
 pub(crate) fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: a `Socket` owns its descriptor, which stays open and the same until the `Socket` is
     // dropped; nothing here takes it out or replaces it.
-    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    let registered = unsafe { AsyncFd::register_with_interest(socket, READABLE) };
     Ok(registered?)
+}
+
+/// Tries to read from a socket that the reactor said is [`READABLE`], and takes that back when
+/// there was nothing. `WouldBlock` also while the reactor has not yet looked.
+pub(crate) fn try_read<R>(
+    fd: &AsyncFd<Socket>,
+    mut read: impl FnMut(&Socket) -> io::Result<R>,
+) -> io::Result<R> {
+    // One interest at a time: tokio's `try_io` knows no two at once.
+    match fd.try_io(Interest::READABLE, &mut read) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            fd.try_io(Interest::ERROR, &mut read)
+        }
+        other => other,
+    }
 }
 
 /// The address of a packet socket: `ethertype` on `index`, and for sending the destination.

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 };
 use nlb_engine::{PacketId, Time};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 use crate::link::{Clocks, sys};
 use netlink::{Message, Setting, VERDICT_LENGTH};
@@ -232,7 +232,7 @@ impl Queue {
     pub async fn readable(&self) -> io::Result<()> {
         if self.early.is_empty() {
             // The readiness is kept: `try_recv` takes it back when the socket is empty.
-            self.fd.readable().await?.retain_ready();
+            self.fd.ready(sys::READABLE).await?.retain_ready();
         }
         Ok(())
     }
@@ -303,10 +303,15 @@ impl Queue {
         Ok(stats)
     }
 
-    fn receive(&mut self, count: usize, each: impl FnMut(Message<'_>, &Clocks)) -> io::Result<()> {
+    fn receive(
+        &mut self,
+        count: usize,
+        mut each: impl FnMut(Message<'_>, &Clocks),
+    ) -> io::Result<()> {
         let Self { fd, slots, slot, .. } = self;
-        let slots = slots.chunks_exact_mut(*slot).take(count);
-        fd.try_io(Interest::READABLE, |socket| receive_many(socket, slots, each))
+        sys::try_read(fd, |socket| {
+            receive_many(socket, slots.chunks_exact_mut(*slot).take(count), &mut each)
+        })
     }
 
     fn receive_now(&mut self, each: impl FnMut(Message<'_>, &Clocks)) -> io::Result<()> {

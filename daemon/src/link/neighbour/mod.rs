@@ -2,7 +2,9 @@
 //!
 //! The kernel is kept silent about the service addresses (they sit on another link than the one
 //! that is asked), so that these answers are the only ones, and they bind the service address to
-//! the cluster MAC and to nothing else. WHO of the nodes answers is the caller's decision; what
+//! the cluster MAC and to nothing else. Questions sent to the cluster MAC itself (a cache that
+//! checks its entry) are heard once the gate has let them in (SPEC 7): these sockets come behind
+//! it, and behind the ingress part of the stage. WHO of the nodes answers is the caller's decision; what
 //! is answered is this:
 //!
 //! | question | answer |
@@ -144,8 +146,8 @@ impl NeighbourSocket {
             PacketSocket::open(interface.index, ethertype, RECEIVE_QUEUE, &filter, &[])
         };
         Ok(Self {
-            arp: open(ARP, Program::arp(cluster, &answers.v4))?,
-            nd: open(IPV6, Program::solicitation(cluster, &answers.v6))?,
+            arp: open(ARP, Program::arp(&answers.v4))?,
+            nd: open(IPV6, Program::solicitation(&answers.v6))?,
             index: interface.index,
             own_mac: interface.mac,
             answers,
@@ -165,8 +167,8 @@ impl NeighbourSocket {
     /// Those of the system calls; the addresses are then the old ones or both.
     pub fn set_addresses(&mut self, addresses: &[IpAddr]) -> io::Result<()> {
         let answers = Answers::new(self.answers.mac, addresses);
-        self.arp.set_filter(&Program::arp(answers.mac, &answers.v4))?;
-        self.nd.set_filter(&Program::solicitation(answers.mac, &answers.v6))?;
+        self.arp.set_filter(&Program::arp(&answers.v4))?;
+        self.nd.set_filter(&Program::solicitation(&answers.v6))?;
         self.answers = answers;
         Ok(())
     }

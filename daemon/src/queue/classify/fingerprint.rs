@@ -25,7 +25,7 @@ const HASHED: usize = 64;
 /// 2. one byte: the protocol behind all extension headers;
 /// 3. two bytes: the fragment offset in units of 8 bytes, zero for a whole packet;
 /// 4. four bytes: the identification (IPv4: the field, extended by zeros in front; IPv6: that of
-///    the fragment header, zero without one);
+///    the fragment header of a later fragment, zero for any other packet);
 /// 5. source and destination, 4 or 16 bytes each;
 /// 6. the payload behind all IP headers, as far as the packet's length field and the first
 ///    [`SEEN`] bytes of the packet reach, at most [`HASHED`] bytes; of a whole packet or first

@@ -25,7 +25,8 @@ pub(super) struct Ip<'a> {
     pub(super) destination: IpAddr,
     /// Behind all extension headers.
     pub(super) protocol: u8,
-    /// The identification of the datagram: of IPv4 always, of IPv6 with a fragment header.
+    /// The identification of the datagram: of IPv4 always, of IPv6 in a later fragment. (Elsewhere
+    /// it is left out, because a kernel that puts datagrams together takes it away.)
     pub(super) identification: u32,
     /// Where the payload stands in the datagram, in units of 8 bytes; not zero: a later fragment.
     pub(super) fragment_offset: u16,
@@ -98,8 +99,10 @@ impl<'a> Ip<'a> {
             FRAGMENT => {
                 let header: &[u8; 8] = self.payload.first_chunk().ok_or(Unclassified::Truncated)?;
                 self.fragment_offset = u16::from_be_bytes([header[2], header[3]]) >> 3;
-                let [.., a, b, c, d] = *header;
-                self.identification = u32::from_be_bytes([a, b, c, d]);
+                if self.is_later_fragment() {
+                    let [.., a, b, c, d] = *header;
+                    self.identification = u32::from_be_bytes([a, b, c, d]);
+                }
                 8
             }
             _ => return Ok(false),
