@@ -1,1 +1,20 @@
-//! Under construction.
+//! Whole clusters in virtual time.
+//!
+//! Real engines, and around each a model of what the daemon and the kernel do with its words: the
+//! gate that closes by itself, the sticky sets that answer even when nobody is at home, the filter
+//! and the queue, the slow applier. Everything comes from one seed; the same seed gives the same
+//! run. Checkers look at every packet and every change (design invariants I1 to I7).
+
+pub mod check;
+pub mod clients;
+pub mod cuts;
+pub mod kernel;
+pub mod mutate;
+pub mod node;
+pub mod rng;
+pub mod scenario;
+pub mod world;
+
+pub use mutate::Mutation;
+pub use scenario::{Outcome, Scenario, run};
+pub use world::World;

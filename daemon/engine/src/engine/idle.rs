@@ -25,7 +25,7 @@ impl Engine {
             match in_kernel.get(&address) {
                 Some(left) => {
                     let idle = full.saturating_sub(*left);
-                    let seen = Time::ZERO + listed.since(Time::ZERO).saturating_sub(idle);
+                    let seen = listed.before(idle);
                     client.seen = client.seen.max(seen);
                 }
                 None if listed.since(client.seen) > settled && !client.ending => {

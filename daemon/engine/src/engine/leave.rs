@@ -82,7 +82,7 @@ impl Engine {
                 } else {
                     self.let_idle_go();
                 }
-                if self.clients.is_empty() {
+                if self.clients.is_empty() && self.log.is_sent() {
                     self.abandon_nothing();
                 }
             }

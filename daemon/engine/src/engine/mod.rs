@@ -31,7 +31,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_protocol::frame::{Frame, State};
-use nlb_protocol::{Bucket, Buckets, NodeId, Sequence, Weight};
+use nlb_protocol::{Bucket, Buckets, Digest, Epoch, NodeId, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
 use self::kernel::{Filter, Kernel};
@@ -41,6 +41,7 @@ use self::membership::Membership;
 use self::peers::Peers;
 use self::pins::Log;
 use self::sender::Sender;
+pub use self::sender::frames_bound;
 use self::view::ViewState;
 use crate::config::Config;
 use crate::manage::{
@@ -345,6 +346,12 @@ impl Engine {
     #[must_use]
     pub fn accepts(&self) -> &Buckets {
         &self.accepts
+    }
+
+    /// The epoch and digest that this node's heartbeats name.
+    #[must_use]
+    pub fn view(&self) -> (Epoch, Digest) {
+        self.view.named
     }
 
     /// Notices that were dropped because nobody fetched them.

@@ -28,8 +28,6 @@ pub(super) struct Peer {
     pub(super) says: Heartbeat,
     /// Which heartbeat of this node the peer heard last; `None`: it does not hear this life.
     pub(super) acked: Option<Sequence>,
-    /// When it first showed that it released everything while leaving.
-    pub(super) released: Option<Time>,
     /// How many buckets of ours it showed in its latest heartbeat.
     pub(super) overlap: usize,
     pub(super) name: String,

@@ -122,7 +122,6 @@ impl Engine {
             appeared: self.now,
             says,
             acked,
-            released: None,
             overlap: 0,
             name: String::new(),
             software: String::new(),
@@ -169,10 +168,14 @@ impl Engine {
         if machine::pinless(peer.says.state) {
             peer.pins.void(peer.says.pin_version);
         }
+        let parted = peer.says.state == State::Leaving && peer.says.pin_version.0 == 0;
+        if parted && !peer.pins.clients.is_empty() {
+            // It keeps nobody any more, and how it let them go was lost.
+            self.void_peer(node, arrival);
+        }
+        let Some(peer) = self.peers.get_mut(node) else { return };
         let behind = peer.pins.version < peer.says.pin_version.0;
         peer.pins.behind = behind.then(|| peer.pins.behind.unwrap_or(now));
-        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
-        peer.released = released.then(|| peer.released.unwrap_or(arrival));
     }
 
     /// I1 as far as one node can see it.
@@ -212,7 +215,21 @@ impl Engine {
         let room = self.pin_room();
         let Some(peer) = self.peers.get_mut(header.node) else { return };
         let changes = peer.pins.apply(delta, room);
+        let gap = delta.first.0 > peer.pins.version.saturating_add(1);
         self.pins_changed(header.node, changes);
+        if gap {
+            // One before it was lost or overtaken: ask now, not after the next heartbeat.
+            self.miss_pins(header.node);
+        }
+    }
+
+    fn miss_pins(&mut self, node: NodeId) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(node)
+            && !machine::pinless(peer.says.state)
+        {
+            peer.pins.behind.get_or_insert(now);
+        }
     }
 
     fn part(&mut self, header: &Header, part: PinSnapshot) {
@@ -239,12 +256,16 @@ impl Engine {
         if peer.pins.version >= peer.says.pin_version.0 {
             peer.pins.behind = None;
         }
-        let released = peer.released;
-        for client in changes.unpinned {
-            // Until it showed the release, the leaver's kernel may have answered (SPEC 6.10).
-            if let Some(released) = released {
+        if peer.says.state == State::Leaving {
+            // It lets nobody go before it has decided on every packet itself for the linger time
+            // and told which ones it answered. What came earlier its kernel may have answered;
+            // what it refused came later (SPEC 6.10).
+            let timing = &self.config.timing;
+            let before = timing.linger().saturating_sub(timing.skew());
+            let limit = now.before(before);
+            for client in changes.unpinned {
                 let bucket = self.bucket(client);
-                self.waiting.doubt(bucket, released);
+                self.waiting.doubt(bucket, limit);
             }
         }
         if !changes.lost.is_empty() {

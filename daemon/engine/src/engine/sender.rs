@@ -22,6 +22,14 @@ pub(super) const INFORMATION_EVERY: u32 = 10;
 /// within dead-after, so this is enough for a dead-after of 800 heartbeats.
 const SENT_MEMORY: usize = 4096;
 
+/// The most frames that a node sends within so many heartbeat intervals, whatever happens (I5).
+#[must_use]
+pub const fn frames_bound(heartbeats: usize) -> usize {
+    // Regular heartbeats, one information message with each, and what the allowances give.
+    let per_heartbeat = 2 + TRIGGERS_PER_HEARTBEAT as usize + PINS_PER_HEARTBEAT as usize;
+    TRIGGER_BURST as usize + PIN_BURST as usize + per_heartbeat * (heartbeats + 1)
+}
+
 /// Tokens that come back with time.
 #[derive(Debug)]
 struct Allowance {

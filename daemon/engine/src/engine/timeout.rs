@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::leave::Leave;
+use super::transmit::REQUESTS_PER_HEARTBEAT;
 use crate::time::Time;
 
 impl Engine {
@@ -40,7 +41,7 @@ impl Engine {
         for (_, peer) in self.peers.iter() {
             if peer.pins.behind.is_some() {
                 let asked = peer.pins.asked.unwrap_or(self.now);
-                note(asked + self.config.timing.heartbeat / 4);
+                note(asked + self.config.timing.heartbeat / REQUESTS_PER_HEARTBEAT);
             }
         }
     }

@@ -11,6 +11,9 @@ use super::leave::Leave;
 use super::peers::incarnation_low;
 use crate::time::Time;
 
+/// A peer whose log is ahead is asked so often per heartbeat interval.
+pub(super) const REQUESTS_PER_HEARTBEAT: u32 = 10;
+
 impl Engine {
     /// The next frame that is due. Pins go before the heartbeat that names their version.
     pub(super) fn next_frame(&mut self) -> Option<Frame> {
@@ -76,7 +79,11 @@ impl Engine {
             hold: Duration::ZERO,
             epoch: self.view.named.0,
             digest: self.view.named.1,
-            pin_version: self.log.version(),
+            // Who is about to be gone keeps nobody: no peer has to follow its log any more.
+            pin_version: match self.leave {
+                Leave::Parting { .. } => nlb_protocol::PinVersion(0),
+                _ => self.log.version(),
+            },
             seed: self.seed,
             accepts: self.accepts.clone(),
             peers: peers.collect(),
@@ -102,7 +109,7 @@ impl Engine {
 
     /// What is to be asked of a peer whose log is ahead of the copy of it.
     fn next_request(&self) -> Option<(NodeId, PinRequest)> {
-        let gap = self.config.timing.heartbeat / 4;
+        let gap = self.config.timing.heartbeat / REQUESTS_PER_HEARTBEAT;
         let lacking = |asked: Option<Time>| asked.is_none_or(|at| self.now.since(at) >= gap);
         let mut behind =
             self.peers.iter().filter(|(_, p)| p.pins.behind.is_some() && lacking(p.pins.asked));
