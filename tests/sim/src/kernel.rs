@@ -65,6 +65,12 @@ impl Kernel {
         now < self.open_until
     }
 
+    /// Whether the rules are there.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.installed
+    }
+
     /// A packet for the service arrives.
     pub fn packet(&mut self, client: IpAddr, now: u64) -> Fate {
         if !self.installed || !self.is_open(now) {

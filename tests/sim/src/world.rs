@@ -454,7 +454,8 @@ impl World {
             }
             while let Some(Some((id, verdict))) = self.with(index, |e| e.poll_verdict(now)) {
                 self.nodes[index].held = self.nodes[index].held.saturating_sub(1);
-                self.tell(index, || format!("packet {} at last: {verdict:?}", id.0));
+                let why = self.drops(index);
+                self.tell(index, || format!("packet {} at last: {verdict:?} {why}", id.0));
                 self.verdict(index, id, verdict);
             }
             while let Some(Some(transmit)) = self.with(index, |e| e.poll_transmit(now)) {
@@ -495,6 +496,11 @@ impl World {
             let (generation, now) = (plan.generation, self.nodes[index].clock(self.now));
             self.with(index, |engine| engine.handle_applied(generation, now));
         }
+        self.tell(index, || {
+            let (flush, divert, filter) = (plan.flush, plan.divert, plan.filter.len());
+            let (forget, remember) = (&plan.forget, plan.remember.len());
+            format!("packet plan flush {flush} divert {divert} filter {filter} forget {forget:?} remember {remember}")
+        });
         let kernel = &mut self.nodes[index].kernel;
         if kernel.applying.is_some() {
             kernel.next = Some(match kernel.next.take() {
@@ -602,7 +608,7 @@ impl World {
             return;
         }
         self.at(self.now + nanos(self.settings.timing.dead_after), Event::List(index, life));
-        if self.nodes[index].runs() {
+        if self.nodes[index].runs() && self.nodes[index].kernel.is_installed() {
             let listed: Vec<_> = self.nodes[index]
                 .kernel
                 .listed(self.now)
@@ -722,12 +728,28 @@ impl World {
             if self.settings.mutation == Some(Mutation::ArrivalNow) { self.now } else { arrival };
         let (arrival, now) = (self.nodes[index].clock(arrival), self.nodes[index].clock(self.now));
         let verdict = self.with(index, |engine| engine.handle_packet(packet, arrival, now));
-        self.tell(index, || format!("packet {} of {}: {verdict:?}", packet.id.0, packet.client));
+        let why = self.drops(index);
+        self.tell(index, || {
+            format!("packet {} of {}: {verdict:?} {why}", packet.id.0, packet.client)
+        });
         match verdict {
             Some(Verdict::Hold) => self.nodes[index].held += 1,
             Some(verdict) => self.verdict(index, packet.id, verdict),
             None => {}
         }
+    }
+
+    /// What a node dropped so far, by cause, for the trace.
+    fn drops(&self, index: usize) -> String {
+        let engine = self.nodes[index].engine.as_ref().filter(|_| self.settings.trace);
+        engine.map_or_else(String::new, |engine| {
+            let c = engine.snapshot(nlb_engine::Time::ZERO).counters;
+            let (foreign, pinned, right) =
+                (c.dropped_foreign, c.dropped_pinned, c.dropped_no_right);
+            let (long, many) = (c.dropped_held_too_long, c.dropped_held_too_many);
+            let maybe = c.dropped_maybe_answered;
+            format!("[foreign {foreign} pinned {pinned} no-right {right} long {long} many {many} maybe {maybe}]")
+        })
     }
 
     fn verdict(&mut self, index: usize, id: PacketId, verdict: Verdict) {

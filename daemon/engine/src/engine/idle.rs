@@ -20,16 +20,20 @@ impl Engine {
         let in_kernel: BTreeMap<IpAddr, Duration> = clients.iter().copied().collect();
         // What was admitted just before the listing may not have been in it.
         let settled = self.config.timing.dead_after;
-        let mut vanished = Vec::new();
+        let over = self.config.sticky_idle;
+        let mut ended = Vec::new();
         for (address, client) in self.clients.iter_mut() {
             match in_kernel.get(&address) {
                 Some(left) => {
                     let idle = full.saturating_sub(*left);
                     let seen = listed.before(idle);
                     client.seen = client.seen.max(seen);
+                    if listed.since(client.seen) >= over && !client.ending {
+                        ended.push(address);
+                    }
                 }
                 None if listed.since(client.seen) > settled && !client.ending => {
-                    vanished.push(address);
+                    ended.push(address);
                 }
                 None => {}
             }
@@ -40,14 +44,16 @@ impl Engine {
             }
         }
         if self.config.offload {
-            vanished.into_iter().for_each(|client| self.end_client(client));
+            ended.into_iter().for_each(|client| self.end_client(client));
         }
     }
 
-    /// Begins to take out the clients that were idle for too long.
+    /// Begins to take out the clients that were idle for too long, where the stage sees every
+    /// packet. Where the kernel answers for itself, only its listing tells who is idle.
     pub(super) fn sweep_clients(&mut self) {
         let idle = self.config.sticky_idle;
-        if self.now.since(self.swept) < idle / SWEEPS || self.clients.is_empty() {
+        let due = self.now.since(self.swept) >= idle / SWEEPS && !self.clients.is_empty();
+        if !due || self.config.offload {
             return;
         }
         self.swept = self.now;
@@ -92,8 +98,12 @@ impl Engine {
         if !super::machine::serves(self.state) || self.leave.is_over() {
             return;
         }
-        for (_, address, client) in self.clients.iter() {
+        let now = self.now;
+        for (address, client) in self.clients.iter_mut() {
             if !client.ending {
+                // Whether it is idle is not known any more: it gets its whole time again, and a
+                // listing made before the kernel has it back does not end it.
+                client.seen = now;
                 self.kernel.remember(address);
             }
         }
@@ -102,6 +112,6 @@ impl Engine {
     /// When the table is looked through next.
     pub(super) fn sweep_deadline(&self) -> Option<Time> {
         let next = self.swept + self.config.sticky_idle / SWEEPS;
-        (!self.clients.is_empty()).then_some(next)
+        (!self.config.offload && !self.clients.is_empty()).then_some(next)
     }
 }

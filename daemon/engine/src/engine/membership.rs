@@ -166,11 +166,15 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let clients = peer.pins.void(peer.says.pin_version);
         let answered = Some(core::mem::take(&mut peer.pins.answered));
+        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
         let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
         if !served && clients.is_empty() {
             return;
         }
         self.waiting.remember_gone(Gone { limit, clients, answered, expires }, self.now);
+        if released {
+            return;
+        }
         for bucket in nlb_protocol::Bucket::all() {
             if !self.accepts.contains(bucket) {
                 self.waiting.doubt(bucket, limit);
@@ -251,11 +255,16 @@ impl Engine {
         }
     }
 
+    /// Whether a peer's latest heartbeat still says whom it hears: not when it fell silent.
+    fn is_fresh(&self, peer: &Peer) -> bool {
+        self.now.since(peer.heard) < self.config.timing.late()
+    }
+
     /// Keeps account of the nodes of lower id that are named and not heard.
     fn note_unheard(&mut self) {
         let me = self.config.node;
         let mut named = BTreeMap::new();
-        for (via, peer) in self.peers.iter() {
+        for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
             for ack in &peer.says.peers {
                 if ack.node < me && !self.peers.contains(ack.node) {
                     named.entry(ack.node).or_insert(via);
@@ -359,7 +368,8 @@ impl Engine {
     /// Whether everyone whom the peers name is heard.
     fn hears_all_named(&self) -> bool {
         let me = self.config.node;
-        let mut named = self.peers.iter().flat_map(|(_, peer)| &peer.says.peers);
+        let fresh = self.peers.iter().filter(|(_, peer)| self.is_fresh(peer));
+        let mut named = fresh.flat_map(|(_, peer)| &peer.says.peers);
         named.all(|ack| ack.node == me || self.peers.contains(ack.node))
     }
 

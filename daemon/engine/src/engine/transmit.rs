@@ -79,9 +79,9 @@ impl Engine {
             hold: Duration::ZERO,
             epoch: self.view.named.0,
             digest: self.view.named.1,
-            // Who is about to be gone keeps nobody: no peer has to follow its log any more.
+            // In the last heartbeat: it keeps nobody, so no peer has to follow its log any more.
             pin_version: match self.leave {
-                Leave::Parting { .. } => nlb_protocol::PinVersion(0),
+                Leave::Parting { farewells: 0 | 1 } => nlb_protocol::PinVersion(0),
                 _ => self.log.version(),
             },
             seed: self.seed,
