@@ -5,6 +5,8 @@
 //! runs one nft at a time, each with one atomic batch, hears what others do to our rules and
 //! puts them right. [`KernelEvent`]s say what became of it all.
 
+mod force;
+mod guard;
 mod order;
 mod state;
 mod task;

@@ -213,11 +213,8 @@ impl Query {
                 None => clients.clear(),
             })
             .await;
-        match result {
-            Ok(()) => Ok(clients),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        is_there(result)?;
+        Ok(clients)
     }
 
     /// Whether a set keeps a client.
@@ -232,11 +229,7 @@ impl Query {
         put(&mut elements, TABLE, &zero_ended(STAGE));
         put(&mut elements, SET, &zero_ended(set));
         put(&mut elements, ELEMENTS | NESTED, &element);
-        match self.ask(message::GETSETELEM, 0, INET, &elements, |_| {}).await {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-            Err(error) => Err(error),
-        }
+        is_there(self.ask(message::GETSETELEM, 0, INET, &elements, |_| {}).await)
     }
 
     /// A number that stands for our tables as they are: chains, rules and which sets there are,
@@ -248,18 +241,24 @@ impl Query {
             put(&mut filter, TABLE, &zero_ended(table));
             for kind in [message::GETCHAIN, message::GETRULE, message::GETSET] {
                 let mut seen = DefaultHasher::new();
-                self.ask(kind, DUMP, family, &filter, |message| match message {
-                    None => seen = DefaultHasher::new(),
-                    Some(message) if !message.is_ours() => {}
-                    // A set says how many elements it has; its name and handle are enough.
-                    Some(message) if kind == message::GETSET => {
-                        for number in [SET, SET_HANDLE] {
-                            seen.write(message.attribute(number).unwrap_or(&[]));
+                let asked = self
+                    .ask(kind, DUMP, family, &filter, |message| match message {
+                        None => seen = DefaultHasher::new(),
+                        Some(message) if !message.is_ours() => {}
+                        // A set says how many elements it has; its name and handle are enough.
+                        Some(message) if kind == message::GETSET => {
+                            for number in [SET, SET_HANDLE] {
+                                seen.write(message.attribute(number).unwrap_or(&[]));
+                            }
                         }
-                    }
-                    Some(message) => seen.write(message.payload),
-                })
-                .await?;
+                        // The family's header counts the generations of all rules of the host.
+                        Some(message) => {
+                            seen.write(message.payload.get(FAMILY_HEADER..).unwrap_or(&[]));
+                        }
+                    })
+                    .await;
+                // Without a table there is nothing in it.
+                is_there(asked)?;
                 hasher.write_u64(seen.finish());
             }
         }
@@ -318,6 +317,15 @@ impl Query {
                 }
             }
         }
+    }
+}
+
+/// Whether there was what was asked for.
+fn is_there(asked: io::Result<()>) -> io::Result<bool> {
+    match asked {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -24,6 +24,7 @@ use super::spec::{ClusterRules, Interface};
 
 pub(crate) use self::batch::{GATE, STAGE};
 pub use self::stage::Mark;
+pub(crate) use self::stage::Refresh;
 pub(crate) use self::stage::sticky as sticky_sets;
 
 /// The part of a plan that lasts: what the rules are made of. The rest of a plan is done once.
@@ -102,6 +103,11 @@ impl Ruleset {
             gate::remove(&mut self.batch, before);
             stage::remove(&mut self.batch, before);
         }
+    }
+
+    /// Switches whether packets of clients that the kernel keeps refresh their time.
+    pub(crate) fn refresh(&mut self, rules: &ClusterRules, at: &Decision, refresh: Refresh) {
+        stage::clients(&mut self.batch, rules, at, refresh);
     }
 
     /// Brings the filter from one state to the other: only the differences, which is what makes

@@ -73,10 +73,14 @@ impl World {
 
     /// A UDP packet of a client for the service.
     fn udp(&self, client: &str, port: u16) {
-        self.from_client(client, UDP, &[[0x30, 0x39], port.to_be_bytes(), [0, 8], [0, 0]].concat());
+        self.client_sends(
+            client,
+            UDP,
+            &[[0x30, 0x39], port.to_be_bytes(), [0, 8], [0, 0]].concat(),
+        );
     }
 
-    fn from_client(&self, client: &str, protocol: u8, payload: &[u8]) {
+    fn client_sends(&self, client: &str, protocol: u8, payload: &[u8]) {
         self.fragment(client, protocol, 0, payload);
     }
 
@@ -262,7 +266,7 @@ fn new_clients_go_to_the_queue_and_known_ones_past_it() {
                 ("2001:db8::fe", 2, 58),
                 ("2001:db8::fe", 1, 58),
             ] {
-                world.from_client(router, protocol, &[kind, 4, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0]);
+                world.client_sends(router, protocol, &[kind, 4, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0]);
             }
             assert_eq!(answer(&mut queue, 4, true).await, [error; 4]);
             world.expect(&["198.51.100.1", "198.51.100.254", "2001:db8::fe"]).await;
@@ -271,7 +275,7 @@ fn new_clients_go_to_the_queue_and_known_ones_past_it() {
             // Neighbour discovery that asks the cluster MAC is for the daemon's socket.
             world.heartbeat();
             for (kind, comes) in [(135, &["2001:db8::9"][..]), (136, &[]), (133, &[])] {
-                world.from_client("2001:db8::9", 58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
+                world.client_sends("2001:db8::9", 58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
                 world.expect(comes).await;
             }
             assert_eq!(drain(&mut queue, true), [0_u32; 0]);
@@ -286,7 +290,7 @@ fn new_clients_go_to_the_queue_and_known_ones_past_it() {
             world.heartbeat();
             world.udp("198.51.100.1", 53);
             world.udp("198.51.100.3", 53);
-            world.from_client("198.51.100.254", 1, &[3, 4, 0, 0, 0, 0, 5, 0]);
+            world.client_sends("198.51.100.254", 1, &[3, 4, 0, 0, 0, 0, 5, 0]);
             assert_eq!(answer(&mut queue, 3, true).await, [Mark::Divert.asked(5); 3]);
             world.expect(&["198.51.100.1", "198.51.100.254", "198.51.100.3"]).await;
             assert_eq!(world.applier.clients().await, kept, "kept, but asked about");
@@ -325,21 +329,21 @@ fn ports_that_are_not_served_and_fragments() {
             world.udp(two, 54);
             let tcp =
                 |port: u8| [0x30, 0x39, 0, port, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0];
-            world.from_client(two, TCP, &tcp(53));
-            world.from_client(three, TCP, &tcp(80));
+            world.client_sends(two, TCP, &tcp(53));
+            world.client_sends(three, TCP, &tcp(80));
         }
         world.expect(&["198.51.100.1", "198.51.100.3", "2001:db8::1", "2001:db8::3"]).await;
         world.heartbeat();
         // Pings are answered whatever the ports; later fragments have none.
-        world.from_client("198.51.100.1", 1, &[8, 0, 0, 0, 0, 1, 0, 1]);
-        world.from_client("2001:db8::1", 58, &[128, 0, 0, 0, 0, 1, 0, 1]);
+        world.client_sends("198.51.100.1", 1, &[8, 0, 0, 0, 0, 1, 0, 1]);
+        world.client_sends("2001:db8::1", 58, &[128, 0, 0, 0, 0, 1, 0, 1]);
         world.fragment("198.51.100.2", UDP, 0x00b9, &[0; 16]);
         world.fragment("2001:db8::2", UDP, 0x05c8, &[0; 16]);
         // A first fragment has ports, and these are not served.
         world.fragment("198.51.100.3", UDP, 0x2000, &[0, 1, 0, 54, 0, 99, 0, 0]);
         world.fragment("2001:db8::3", UDP, 0x0001, &[0, 1, 0, 54, 0, 99, 0, 0]);
         // Other protocols are not served when ports are named.
-        world.from_client("198.51.100.3", 47, &[0; 16]);
+        world.client_sends("198.51.100.3", 47, &[0; 16]);
         world.expect(&["198.51.100.1", "198.51.100.2", "2001:db8::1", "2001:db8::2"]).await;
     });
 }

@@ -226,4 +226,8 @@ impl Installed {
     pub(super) const fn rules(&self) -> &ClusterRules {
         &self.rules
     }
+
+    pub(super) const fn decision(&self) -> &Decision {
+        &self.decision
+    }
 }

@@ -141,7 +141,7 @@ pub(super) fn install(
     // From the end of a packet's way to its beginning: chains are there before rules name them.
     behind(batch, rules, decision, path);
     queue(batch, rules, path);
-    clients(batch, rules, decision);
+    clients(batch, rules, decision, Refresh::On);
     service(batch, rules);
     for interface in &rules.interfaces {
         let chain = chain_of("in", cluster, interface);
@@ -192,8 +192,22 @@ fn service(batch: &mut Batch, rules: &ClusterRules) {
     rule(format_args!("drop"));
 }
 
+/// Whether packets of clients that the kernel keeps refresh their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refresh {
+    /// As a rule.
+    On,
+    /// While clients are taken out that must not come back by it.
+    Off,
+}
+
 /// Whose client is it?
-fn clients(batch: &mut Batch, rules: &ClusterRules, decision: &Decision) {
+pub(super) fn clients(
+    batch: &mut Batch,
+    rules: &ClusterRules,
+    decision: &Decision,
+    refresh: Refresh,
+) {
     let ClusterRules { cluster, queue, .. } = rules;
     let chain = format!("clients.{cluster}");
     batch.chain(STAGE, &chain);

@@ -1,0 +1,127 @@
+//! Watching over what is in force: what others do to our rules, what the kernel has.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::state::FIRST_RETRY;
+use super::task::{CHECK_INTERVAL, SLOW_REPAIR, Task};
+use super::{KernelError, KernelEvent};
+use crate::cluster::clock;
+use crate::kernel::fallback;
+use crate::kernel::probe::QueuePath;
+use crate::kernel::ruleset::sticky_sets;
+use crate::kernel::watch::Heard;
+
+/// Every so many checks the raw tables are looked at too: iptables of the old kind reports
+/// nothing, and looking costs two processes.
+const CHECKS_OF_RAW: u32 = 12;
+/// Repairs that follow each other at once. Whoever goes on changing our rules gets them back
+/// more slowly, and does not make us run in a circle.
+const MAX_QUICK_REPAIRS: u32 = 8;
+
+impl Task {
+    /// Somebody changed rules, we perhaps.
+    pub(super) async fn hear(&mut self, heard: std::io::Result<Heard>) {
+        let now = Instant::now();
+        match heard {
+            Ok(Heard::Committed { port, touched }) => {
+                if self.ports.contains(&port) || !touched.anything() {
+                    return;
+                }
+                if touched.raw {
+                    self.raw = None;
+                }
+                if !touched.rules || self.clusters.is_empty() {
+                    return;
+                }
+                warn!(port, "somebody changed nlbd's nftables rules; they are set again");
+                self.repair(now);
+                for (name, _) in self.clusters.iter().filter(|(_, c)| c.installed().is_some()) {
+                    let sets = sticky_sets(name);
+                    if touched.stage || sets.iter().any(|set| touched.lost.contains(set)) {
+                        self.send(KernelEvent::StickyLost { cluster: name.clone() }).await;
+                    }
+                }
+            }
+            Ok(Heard::Overrun) => self.check_at = now,
+            Err(error) => {
+                warn!(%error, "reports on nftables cannot be read");
+                self.check_at = self.check_at.min(now + SLOW_REPAIR);
+                tokio::time::sleep(FIRST_RETRY).await;
+            }
+        }
+    }
+
+    /// Everything is set again, at once unless that happens all the time.
+    pub(super) fn repair(&mut self, now: Instant) {
+        self.clusters.values_mut().for_each(|cluster| cluster.doubt(now));
+        if now.saturating_duration_since(self.repair_at) > SLOW_REPAIR {
+            self.repairs = 0;
+        }
+        self.repairs = self.repairs.saturating_add(1);
+        let pause = if self.repairs > MAX_QUICK_REPAIRS { SLOW_REPAIR } else { Duration::ZERO };
+        self.repair_at = self.repair_at.max(now + pause).min(now + SLOW_REPAIR);
+    }
+
+    /// Compares the kernel's rules with what they were when we set them.
+    pub(super) async fn check(&mut self) {
+        let now = Instant::now();
+        self.check_at = now + CHECK_INTERVAL;
+        self.checks = self.checks.wrapping_add(1);
+        if self.checks.is_multiple_of(CHECKS_OF_RAW) {
+            self.raw = None;
+        }
+        let (Some(expected), Ok(found)) = (self.fingerprint, self.query.fingerprint().await) else {
+            return;
+        };
+        if expected != found && self.clusters.values().any(|c| c.installed().is_some()) {
+            warn!("nlbd's nftables rules are not as they were set; they are set again");
+            self.fingerprint = None;
+            self.repair(now);
+        }
+    }
+
+    pub(super) async fn list(&mut self, cluster: String) {
+        let listed = clock::now();
+        let mut clients = Vec::new();
+        for set in sticky_sets(&cluster) {
+            match self.query.sticky(&set).await {
+                Ok(found) => clients.extend(found),
+                Err(error) => {
+                    warn!(cluster, %error, "the kernel's clients cannot be listed");
+                    return;
+                }
+            }
+        }
+        self.send(KernelEvent::StickyListed { cluster, clients, listed }).await;
+    }
+
+    /// Brings the chain in the raw tables to the queues of today.
+    pub(super) async fn fallback(&mut self) {
+        let queues: BTreeSet<u16> =
+            self.clusters.values().map(|cluster| cluster.rules().queue).collect();
+        let queues: Vec<u16> = queues.into_iter().collect();
+        match fallback::apply(&queues).await {
+            Ok(changed) => {
+                debug!(changed, "iptables' raw tables are as they should be");
+                self.raw = Some(queues);
+            }
+            Err(error) => {
+                warn!(%error, "the way to user space through iptables cannot be set");
+                self.raw_at = Instant::now() + SLOW_REPAIR;
+                for cluster in self.clusters.keys().cloned().collect::<Vec<_>>() {
+                    let reason = KernelError::Tool(error.clone());
+                    self.send(KernelEvent::Failed { cluster, reason }).await;
+                }
+            }
+        }
+    }
+
+    /// Whether the raw tables are to be looked at.
+    pub(super) fn wants_raw(&self) -> bool {
+        self.capabilities.queue == QueuePath::Iptables && self.raw.is_none()
+    }
+}
