@@ -79,6 +79,9 @@ pub enum KernelError {
     /// nft or iptables did not do it.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// No rules can be made of what was given.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// Asking the kernel for what it has failed.
     #[error("the kernel's rules cannot be read: {0}")]
     Read(String),
@@ -136,15 +139,11 @@ impl KernelHandle {
     }
 
     /// A cluster is new, or its interfaces, addresses or times changed. A client that the kernel
-    /// keeps stays kept.
-    ///
-    /// # Errors
-    /// When no rules can be made of it; nothing has changed then.
-    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) -> Result<(), SpecError> {
-        rules.check()?;
+    /// keeps stays kept. If no rules can be made of it (`ClusterRules::check`), that is a
+    /// [`KernelEvent::Failed`] and nothing else changes.
+    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) {
         let name = rules.cluster.clone();
         self.orders.send_modify(|orders| orders.of(&name).set(rules, plan));
-        Ok(())
     }
 
     /// A cluster is gone: everything of it goes.

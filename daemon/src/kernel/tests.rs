@@ -46,7 +46,7 @@ impl World {
         )
         .unwrap();
         let generation = plan.generation.0;
-        applier.handle.set_cluster(rules.clone(), plan).unwrap();
+        applier.handle.set_cluster(rules.clone(), plan);
         applier.applied(generation).await;
         let (outside, inside) = (Wire::open("peer0"), Wire::open("lan0"));
         Self { applier, outside, inside, rules, generation }

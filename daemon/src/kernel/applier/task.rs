@@ -99,7 +99,7 @@ impl Task {
             self.made = fallback::made_by_us().await;
         }
         loop {
-            self.take_orders();
+            self.take_orders().await;
             if self.shutdown {
                 self.end().await;
                 return;
@@ -110,7 +110,7 @@ impl Task {
         }
     }
 
-    fn take_orders(&mut self) {
+    async fn take_orders(&mut self) {
         let mut taken = BTreeMap::new();
         self.orders.send_if_modified(|orders| {
             taken = orders.take();
@@ -119,6 +119,10 @@ impl Task {
         });
         self.arrived.mark_unchanged();
         for (name, order) in taken {
+            if let Some(Err(reason)) = order.rules.as_ref().map(ClusterRules::check) {
+                self.send(KernelEvent::Failed { cluster: name, reason: reason.into() }).await;
+                continue;
+            }
             self.order(name, order);
         }
     }
