@@ -143,10 +143,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// The timeout of the kernel's sticky entries: longer than `sticky_idle`, so that a client is
-    /// taken out on the engine's word and never by itself.
+    /// The timeout of the kernel's sticky entries. They expire by themselves: an entry that is
+    /// taken out on somebody's word might have been used a moment before.
     #[must_use]
     pub fn kernel_idle(&self) -> Duration {
-        self.sticky_idle + self.sticky_idle / 4 + self.timing.dead_after * 2
+        self.sticky_idle
     }
 }

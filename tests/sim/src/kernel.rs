@@ -28,6 +28,7 @@ pub struct Kernel {
     divert: bool,
     seed: u32,
     installed: bool,
+    lost: bool,
     last: Option<(Buckets, bool)>,
     /// The plan that is being applied.
     pub applying: Option<KernelPlan>,
@@ -48,6 +49,7 @@ impl Kernel {
             divert: false,
             seed: 0,
             installed: false,
+            lost: false,
             last: None,
             applying: None,
             next: None,
@@ -121,8 +123,14 @@ impl Kernel {
     pub fn rules_lost(&mut self) {
         self.sticky.clear();
         self.filter = Buckets::EMPTY;
+        self.lost = self.installed;
         self.installed = false;
         self.open_until = 0;
+    }
+
+    /// Whether the rules were lost since this was last asked.
+    pub fn was_lost(&mut self) -> bool {
+        core::mem::take(&mut self.lost)
     }
 
     /// The daemon noticed and put its rules back, without the clients.
@@ -137,6 +145,7 @@ impl Kernel {
     /// The daemon took its rules away.
     pub fn removed(&mut self) {
         self.rules_lost();
+        self.lost = false;
         self.last = None;
         self.applying = None;
         self.next = None;

@@ -260,12 +260,14 @@ fn finish(world: &mut World, unit: u64, served: &mut (u64, u64)) {
         world.heal();
         world.last_fault = world.last_fault.max(world.now);
     }
+    // Who is on the way out gets there; if nobody is left, somebody starts.
+    sample(world, world.last_fault.max(world.now) + unit * 3, served);
     if world.nodes.iter().all(|node| node.engine.is_none()) {
         let now = world.now;
         world.boot_at(now, 0);
         world.last_fault = world.last_fault.max(now);
     }
-    let until = world.last_fault.max(world.now) + unit * SETTLE;
+    let until = (world.last_fault + unit * SETTLE).max(world.now);
     sample(world, until, served);
     if let Some(why) = world.unsettled() {
         world.check.violations.push(Violation::NotSettled { at: world.now, why });

@@ -430,6 +430,9 @@ impl World {
             self.at(self.now + 100 * MS, Event::Repair(index, life));
             return;
         }
+        if !self.nodes[index].kernel.was_lost() {
+            return;
+        }
         self.nodes[index].kernel.reinstall();
         let now = self.nodes[index].clock(self.now);
         self.with(index, |engine| engine.handle_sticky_lost(now));
@@ -533,6 +536,10 @@ impl World {
         }
         if self.nodes[index].runs() {
             let now = self.nodes[index].clock(self.now);
+            if self.nodes[index].kernel.was_lost() {
+                // Writing the rules, the daemon finds that its own are gone.
+                self.with(index, |engine| engine.handle_sticky_lost(now));
+            }
             self.with(index, |engine| engine.handle_applied(plan.generation, now));
             self.pump(index);
         } else {

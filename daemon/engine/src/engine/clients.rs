@@ -18,8 +18,6 @@ const GONE: usize = 64;
 pub(super) struct Client {
     /// When the stage or the kernel last saw it.
     pub(super) seen: Time,
-    /// It is being taken out of the kernel because it was idle.
-    pub(super) ending: bool,
 }
 
 /// The sticky table, by bucket, so that releasing a bucket touches its own clients only.
@@ -51,7 +49,7 @@ impl Clients {
     }
 
     pub(super) fn insert(&mut self, bucket: Bucket, client: IpAddr, seen: Time) {
-        let entry = Client { seen, ending: false };
+        let entry = Client { seen };
         if self.by_bucket[bucket.index()].insert(client, entry).is_none() {
             self.count += 1;
         }
@@ -78,8 +76,10 @@ impl Clients {
             .flat_map(|(bucket, clients)| clients.iter().map(move |(ip, c)| (bucket, *ip, c)))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (IpAddr, &mut Client)> + '_ {
-        self.by_bucket.iter_mut().flat_map(|clients| clients.iter_mut().map(|(ip, c)| (*ip, c)))
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Bucket, IpAddr, &mut Client)> {
+        Bucket::all()
+            .zip(&mut self.by_bucket)
+            .flat_map(|(bucket, clients)| clients.iter_mut().map(move |(ip, c)| (bucket, *ip, c)))
     }
 }
 

@@ -1,11 +1,14 @@
 //! Clients that send nothing any more (SPEC 6.7), and what the kernel says of them.
 //!
-//! A client leaves the kernel first and the log after that, so that nobody else takes it while
-//! this kernel still would.
+//! The kernel's own entries expire by themselves, at one instant as packets see it. Only when a
+//! listing shows that an entry is gone does the client leave the engine and the log: nobody else
+//! may take it while this kernel still would.
 
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
+
+use nlb_protocol::Bucket;
 
 use super::Engine;
 use crate::time::Time;
@@ -20,21 +23,14 @@ impl Engine {
         let in_kernel: BTreeMap<IpAddr, Duration> = clients.iter().copied().collect();
         // What was admitted just before the listing may not have been in it.
         let settled = self.config.timing.dead_after;
-        let over = self.config.sticky_idle;
         let mut ended = Vec::new();
-        for (address, client) in self.clients.iter_mut() {
+        for (bucket, address, client) in self.clients.iter_mut() {
             match in_kernel.get(&address) {
                 Some(left) => {
-                    let idle = full.saturating_sub(*left);
-                    let seen = listed.before(idle);
+                    let seen = listed.before(full.saturating_sub(*left));
                     client.seen = client.seen.max(seen);
-                    if listed.since(client.seen) >= over && !client.ending {
-                        ended.push(address);
-                    }
                 }
-                None if listed.since(client.seen) > settled && !client.ending => {
-                    ended.push(address);
-                }
+                None if listed.since(client.seen) > settled => ended.push((bucket, address)),
                 None => {}
             }
         }
@@ -43,13 +39,12 @@ impl Engine {
                 self.kernel.forget(*address);
             }
         }
-        if self.config.offload {
-            ended.into_iter().for_each(|client| self.end_client(client));
+        if !self.wanted_filter().divert {
+            self.end_clients(&ended);
         }
     }
 
-    /// Begins to take out the clients that were idle for too long, where the stage sees every
-    /// packet. Where the kernel answers for itself, only its listing tells who is idle.
+    /// Ends the clients that were idle for too long, where the stage sees every packet.
     pub(super) fn sweep_clients(&mut self) {
         let idle = self.config.sticky_idle;
         let due = self.now.since(self.swept) >= idle / SWEEPS && !self.clients.is_empty();
@@ -58,37 +53,28 @@ impl Engine {
         }
         self.swept = self.now;
         let now = self.now;
-        let over: Vec<IpAddr> = self
+        let over: Vec<(Bucket, IpAddr)> = self
             .clients
             .iter()
-            .filter(|(_, _, client)| !client.ending && now.since(client.seen) >= idle)
-            .map(|(_, address, _)| address)
+            .filter(|(_, _, client)| now.since(client.seen) >= idle)
+            .map(|(bucket, address, _)| (bucket, address))
             .collect();
-        for address in over {
-            self.end_client(address);
-        }
+        self.end_clients(&over);
     }
 
-    fn end_client(&mut self, address: IpAddr) {
-        let bucket = self.bucket(address);
-        if let Some(client) = self.clients.get_mut(bucket, address) {
-            client.ending = true;
-            self.kernel.forget(address);
+    fn end_clients(&mut self, clients: &[(Bucket, IpAddr)]) {
+        for (bucket, address) in clients {
+            self.clients.remove(*bucket, *address);
+            self.log.unpin(*address);
         }
     }
 
     /// The kernel no longer knows these clients.
     pub(super) fn forgotten(&mut self, clients: &[IpAddr]) {
         for address in clients {
-            let bucket = self.bucket(*address);
-            match self.clients.get(bucket, *address) {
-                Some(client) if client.ending => {
-                    self.clients.remove(bucket, *address);
-                    self.log.unpin(*address);
-                }
-                // It came back meanwhile.
-                Some(_) => self.kernel.remember(*address),
-                None => {}
+            // It may have been taken again meanwhile.
+            if self.clients.get(self.bucket(*address), *address).is_some() {
+                self.kernel.remember(*address);
             }
         }
     }
@@ -99,13 +85,11 @@ impl Engine {
             return;
         }
         let now = self.now;
-        for (address, client) in self.clients.iter_mut() {
-            if !client.ending {
-                // Whether it is idle is not known any more: it gets its whole time again, and a
-                // listing made before the kernel has it back does not end it.
-                client.seen = now;
-                self.kernel.remember(address);
-            }
+        for (_, address, client) in self.clients.iter_mut() {
+            // Whether it is idle is not known any more: it gets its whole time again, and a
+            // listing made before the kernel has it back does not end it.
+            client.seen = now;
+            self.kernel.remember(address);
         }
     }
 

@@ -144,7 +144,13 @@ impl Engine {
     /// A decoded, authenticated frame of this cluster. `arrival` is when the kernel received it.
     pub fn handle_frame(&mut self, frame: Frame, arrival: Time, now: Time) {
         self.advance(now);
-        self.receive(frame, arrival.min(self.now));
+        let arrival = arrival.min(self.now);
+        if self.now.since(arrival) < self.config.timing.dead_after {
+            self.receive(frame, arrival);
+        } else {
+            // It waited so long that its sender may be dead: nothing can be concluded from it.
+            self.counters.unusable += 1;
+        }
         self.evaluate();
     }
 
@@ -193,7 +199,8 @@ impl Engine {
 
     /// What the kernel's sticky sets held, each with the idle time left, as of `listed`.
     ///
-    /// A set's entries start with [`Config::kernel_idle`] left.
+    /// An entry has [`Config::kernel_idle`] left after each packet. `listed` is the time before
+    /// the listing began.
     pub fn handle_sticky_listed(&mut self, clients: &[(IpAddr, Duration)], listed: Time) {
         self.listed(clients, listed.min(self.now));
         self.evaluate();

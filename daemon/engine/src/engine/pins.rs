@@ -171,6 +171,8 @@ pub(super) struct Replica {
     pub(super) clients: BTreeSet<IpAddr>,
     pub(super) answered: Answered,
     assembling: Option<Assembly>,
+    /// When a snapshot was last taken up: it says nothing of packets answered before.
+    pub(super) snapshot: Time,
     /// When the rest was last asked for.
     pub(super) asked: Option<Time>,
     /// Since when the peer names more than is held.

@@ -236,6 +236,7 @@ impl Engine {
         let room = self.pin_room();
         let Some(peer) = self.peers.get_mut(header.node) else { return };
         if let Some(changes) = peer.pins.assemble(part, room) {
+            peer.pins.snapshot = self.now;
             self.pins_changed(header.node, changes);
         }
     }
@@ -262,7 +263,7 @@ impl Engine {
             // what it refused came later (SPEC 6.10).
             let timing = &self.config.timing;
             let before = timing.linger().saturating_sub(timing.skew());
-            let limit = now.before(before);
+            let limit = now.before(before).max(peer.pins.snapshot);
             for client in changes.unpinned {
                 let bucket = self.bucket(client);
                 self.waiting.doubt(bucket, limit);

@@ -172,8 +172,6 @@ impl Engine {
             Decision::Keep => {
                 if let Some(client) = self.clients.get_mut(bucket, packet.client) {
                     client.seen = self.now;
-                    // It was about to be forgotten and is not idle after all.
-                    client.ending = false;
                 }
                 self.note_answered(packet);
                 Verdict::Accept
