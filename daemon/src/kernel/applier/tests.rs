@@ -35,12 +35,19 @@ fn plans_are_applied_and_the_end_leaves_nothing() {
         println!("first: {took:?}");
         assert_eq!(filter_in_kernel(), plan(1, 0..10).filter);
         assert!(!nft(&["list", "ruleset"], "").unwrap().contains("stage.old"));
-        for (generation, filter) in [(2, 5..4000_u16), (3, 6..4000), (4, 100..700), (5, 0..4096)] {
+        for (generation, filter) in [
+            (2, 5..4000_u16),
+            (3, 6..4000),
+            (4, 100..700),
+            (5, 0..4096),
+            (6, 341..4096),
+            (7, 341..342),
+        ] {
             let took = applier.apply(plan(generation, filter.clone())).await;
             println!("generation {generation}: {took:?}");
             assert_eq!(filter_in_kernel(), plan(0, filter).filter);
         }
-        applier.apply(KernelPlan { divert: true, ..plan(6, []) }).await;
+        applier.apply(KernelPlan { divert: true, ..plan(8, []) }).await;
         assert!(nft(&["list", "ruleset"], "").unwrap().contains("all to the queue"));
         applier.handle.shutdown().await;
         assert_eq!(nft(&["list", "ruleset"], "").unwrap(), "");

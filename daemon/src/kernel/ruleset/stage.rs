@@ -223,7 +223,12 @@ pub(super) fn clients(
     let [sticky4, sticky6] = sticky(cluster);
     for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
         let timeout = timeout(rules);
-        rule(format_args!("{source} @{set} update @{set} {{ {source} timeout {timeout} }} accept"));
+        match refresh {
+            Refresh::On => rule(format_args!(
+                "{source} @{set} update @{set} {{ {source} timeout {timeout} }} accept"
+            )),
+            Refresh::Off => rule(format_args!("{source} @{set} accept")),
+        }
     }
     // Clients that are pinned to another node are dropped here, once the kernel knows them.
 

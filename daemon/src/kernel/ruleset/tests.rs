@@ -54,6 +54,13 @@ fn states() -> Vec<(&'static str, String)> {
         ),
         ("divert", text(|r| r.install(&rules(), &decision(&[], true), QueuePath::Iptables))),
         ("ports", text(|r| r.install(&two_interfaces, &some, QueuePath::Iptables))),
+        (
+            "no_refresh",
+            text(|r| {
+                r.install(&rules(), &some, QueuePath::Iptables);
+                r.refresh(&rules(), &some, Refresh::Off);
+            }),
+        ),
         ("queue", text(|r| r.install(&rules(), &some, QueuePath::Nft))),
         ("clear", text(Ruleset::clear)),
         ("remove", text(|r| r.retire(&two_interfaces, None))),
