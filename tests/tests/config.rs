@@ -24,8 +24,12 @@ fn faults(open_key: &Path) -> Vec<Fault> {
         |name, from, to: &str, at, says| Fault { name, replace: (from, to.to_owned()), at, says };
     let weight = "weight: Manual(100)";
     let addresses = r#"["192.0.2.50", "2001:db8::50"]"#;
-    let second = "        \"nlb1\": (\n            id: 7,\n            interfaces: [\"eth0\"],\n            \
-                  addresses: [\"192.0.2.51\"],\n            insecure: true,\n        ),\n    },\n)\n";
+    let second = [
+        r#"        "nlb1": (id: 7, interfaces: ["eth0"], addresses: ["192.0.2.51"], "#,
+        "insecure: true),\n    },\n)\n",
+    ]
+    .concat();
+    let second = second.as_str();
     vec![
         fault("a missing interface", "\"eth0\"", "\"eth9\"", "\"eth9\"", &["eth9", "eth0"]),
         fault("no address", addresses, r#"["192.0.2.500"]"#, "\"192.0.2.500\"", &["192.0.2.500"]),
