@@ -187,8 +187,11 @@ pub const fn source6(index: u32) -> IpAddr {
 fn build_bridge(switch: &Namespace, snooping: bool) -> Result<()> {
     // The bridge itself speaks to nobody: no address, no MLD of its own.
     switch.set_sysctl("net/ipv6/conf/default/disable_ipv6", if snooping { "0" } else { "1" })?;
-    switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0")?;
+    switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\n\
+         link set br0 addrgenmode none up")?;
     if snooping {
+        // It asks for IPv6 members from this address; without one it would not ask, and flood.
+        switch.ip("addr add fe80::b/64 dev br0 nodad")?;
         // Short intervals first: the bridge believes in its own querier only after one answer
         // time, as long as that is at the moment it becomes querier. Units are 10 ms.
         switch.ip("link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 20 \

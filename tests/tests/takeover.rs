@@ -175,10 +175,11 @@ fn measure(cluster: &Cluster, lost: Stamp, after: Vec<Attempt>) -> Result<Takeov
     }
     let first = first.context("nobody answered the victim's clients")?;
     let complete = complete.max(first);
+    // Only first answers: its TCP may repeat a SYN-ACK of a connection that it took before.
     let lingered = ledger
         .exchanges
         .values()
-        .flat_map(|exchange| &exchange.answers)
+        .filter_map(|exchange| exchange.answers.first())
         .filter(|(node, at)| *node == victim && *at > lost)
         .map(|(_, at)| at.since(lost))
         .max()
