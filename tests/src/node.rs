@@ -264,7 +264,8 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if std::thread::panicking() && File::open(self.log_path()).is_ok() {
+        let wanted = std::thread::panicking() || std::env::var_os("NLB_SHOW_LOGS").is_some();
+        if wanted && File::open(self.log_path()).is_ok() {
             let status = self.nlbctl(&["status"]).map(|output| output.stdout).unwrap_or_default();
             eprintln!("--- {}: {}", self.name, String::from_utf8_lossy(&status).trim());
             eprintln!("{}", self.log_tail());

@@ -23,13 +23,13 @@ pub struct ClusterStatus {
     /// Whether all agree and every bucket lies where the table says.
     pub converged: bool,
     /// The epoch.
-    pub epoch: Value,
+    pub epoch: u64,
     /// The digest.
-    pub digest: Value,
+    pub digest: String,
     /// This node's state.
     pub state: String,
     /// Which node answered.
-    pub local_node: Value,
+    pub local_node: String,
     /// The service addresses.
     pub addresses: Vec<IpAddr>,
     /// How many buckets this node accepts.
@@ -40,9 +40,10 @@ pub struct ClusterStatus {
     pub pins: usize,
     /// Every node of the cluster.
     pub nodes: Vec<NodeStatus>,
-    /// Frames that were dropped, by reason.
-    #[serde(default)]
-    pub drops: BTreeMap<String, Value>,
+    /// Frames and packets that were dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// What else is counted.
+    pub counters: BTreeMap<String, u64>,
     /// Everything else that the answer holds.
     #[serde(flatten)]
     pub rest: BTreeMap<String, Value>,
@@ -52,7 +53,7 @@ pub struct ClusterStatus {
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeStatus {
     /// Its id.
-    pub id: Value,
+    pub id: String,
     /// Its name.
     pub name: String,
     /// Its state.
@@ -81,7 +82,7 @@ impl ClusterStatus {
     /// How many frames were dropped for this reason; zero if the reason is not named.
     #[must_use]
     pub fn drops_for(&self, reason: &str) -> u64 {
-        self.drops.get(reason).and_then(Value::as_u64).unwrap_or(0)
+        self.drops.get(reason).copied().unwrap_or(0)
     }
 }
 

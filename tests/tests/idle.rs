@@ -32,6 +32,11 @@ fn an_idle_cluster_costs_little() {
             ensure!(percent < 15.0, "{} uses {percent:.1} % of a processor", node.name);
             ensure!(resident < 100, "{} takes {resident} MiB", node.name);
         }
+        for node in &cluster.nodes {
+            let status = node.status()?;
+            ensure!(status.drops_for("rules_repaired") == 0, "{} repairs nothing", node.name);
+            ensure!(status.counters.get("fenced") == Some(&0), "{} fenced itself", node.name);
+        }
         // Ten heartbeats a second of each node, and an information message now and then.
         let rate = f64::from(u32::try_from(frames)?) / seconds;
         report(&format!("idle: {rate:.0} frames a second on the segment"));

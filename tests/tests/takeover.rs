@@ -90,22 +90,50 @@ fn a_stopped_node_is_fenced_by_its_kernel_and_comes_back(offload: bool) {
 fn the_fast_profile_takes_over_in_a_tenth_of_a_second(offload: bool) {
     let spec = ClusterSpec::fast().offload(offload);
     Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
-        let mut times = Vec::new();
-        for run in 0..runs(5) {
-            let seen = lose(cluster, Loss::Killed, u32::try_from(run)?)?;
-            // Two processors run the whole laboratory here: one run may be unlucky by some
-            // scheduling delays, but none by as much as the default profile needs.
-            check(cluster, &seen, Duration::from_millis(300))?;
-            times.push(seen.complete);
+        let (mut times, mut disturbed) = (Vec::new(), 0);
+        while times.len() < runs(5) {
+            let before = survivors_fenced(cluster)?;
+            let run = u32::try_from(times.len() + disturbed)?;
+            let seen = lose(cluster, Loss::Killed, run)?;
+            if survivors_fenced(cluster)? == before {
+                // One run may be unlucky by some scheduling delays, but none by as much as the
+                // default profile needs.
+                check(cluster, &seen, Duration::from_millis(300))?;
+                times.push(seen.complete);
+            } else {
+                // Two processors run the whole laboratory. A daemon that got none of them for 35
+                // ms was rightly fenced by itself or by its peers: nobody was answered twice, but
+                // how long a takeover takes was not measured.
+                disturbed += 1;
+                cluster.watcher.check()?;
+                ensure!(disturbed <= times.len() + 3, "this machine is too busy for 50 ms");
+            }
             cluster.nodes[VICTIM.0].start()?;
             cluster.wait_settled(3)?;
         }
-        report(&format!("takeover, fast profile, offload {offload}: {}", spread(&times)));
+        report(&format!(
+            "takeover, fast profile, offload {offload}: {}; {disturbed} more were disturbed",
+            spread(&times)
+        ));
         times.sort();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
         ensure!(median <= Duration::from_millis(100), "takeover times {times:?}");
         Ok(())
     });
+}
+
+/// How often the other nodes have fenced themselves so far, or lost each other.
+fn survivors_fenced(cluster: &Cluster) -> Result<usize> {
+    let mut count = 0;
+    for node in &cluster.nodes[1..] {
+        count += usize::try_from(*node.status()?.counters.get("fenced").context("fenced")?)?;
+        let lost = |line: &&str| {
+            let victim = line.contains("n1 is") || line.contains("0001 is");
+            line.contains("counts as dead") && !victim
+        };
+        count += node.log().lines().filter(lost).count();
+    }
+    Ok(count)
 }
 
 /// Sources that come again and again, so that every node keeps clients of them.
