@@ -1,0 +1,221 @@
+//! What people see, line by line.
+
+#[allow(dead_code)] // the other test file uses the rest
+mod fake;
+
+use nlb_varlink::{Changed, Checked, Status};
+use nlbctl::render;
+
+#[track_caller]
+fn same(found: &str, expected: &str) {
+    assert_eq!(found.trim_end(), expected.trim_matches('\n'), "\n{found}");
+}
+
+#[test]
+fn all_is_well() {
+    same(
+        &render::status(&fake::status()),
+        "
+nlb0: all is well: 3 nodes share the clients.
+
+  addresses   192.0.2.50, 2001:db8::50
+  interfaces  eth0; cluster MAC 02:4e:4c:42:00:01 (Unicast)
+  this node   active for 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
+  clients     812 here
+
+  NODE  STATE   WEIGHT  BUCKETS   SHARE  HEARD
+  n1 *  active     100     1366  33.3 %  this node
+  n2    active     100     1365  33.3 %  42 ms ago
+  n3    active     100     1365  33.3 %  43 ms ago
+",
+    );
+}
+
+#[test]
+fn not_all_is_well() {
+    let mut status = fake::status();
+    let cluster = &mut status.clusters[0];
+    cluster.converged = false;
+    cluster.state = "fenced".into();
+    cluster.cause = Some("n2 does not hear this node".into());
+    cluster.pins = 3;
+    cluster.held = 1;
+    cluster.insecure = true;
+    cluster.drops.insert("bad_tag".into(), 12);
+    cluster.drops.insert("own_node_id".into(), 1);
+    cluster.counters.insert("overlaps".into(), 2);
+    cluster.nodes[0].state = "fenced".into();
+    cluster.nodes[0].buckets = 0;
+    cluster.nodes[1].hears_us = false;
+    cluster.nodes[2].name = String::new();
+    cluster.nodes[2].state = "draining".into();
+    cluster.nodes[2].last_heard_ms = 800;
+    same(
+        &render::status(&status),
+        "
+nlb0: NOT all is well.
+  ! this node is fenced: n2 does not hear this node
+  ! n2 does not hear this node
+  ! 0000000000000003 is draining
+  ! 0000000000000003 has been silent for 800 ms
+  ! 1366 of 4096 buckets are served by nobody
+  ! another machine has this node's id
+  - no key: anybody on the segment can join or disturb the cluster
+  - 12 frames under another key were dropped: has every server the same key file?
+  - two nodes accepted the same buckets 2 times since the start
+
+  addresses   192.0.2.50, 2001:db8::50
+  interfaces  eth0; cluster MAC 02:4e:4c:42:00:01 (Unicast)
+  this node   fenced for 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
+  clients     812 here, 3 of them pinned; 1 packet held
+
+  NODE              STATE     WEIGHT  BUCKETS   SHARE  HEARD
+  n1 *              fenced       100        0   0.0 %  this node
+  n2                active       100     1365  33.3 %  42 ms ago
+  0000000000000003  draining     100     1365  33.3 %  800 ms ago
+",
+    );
+}
+
+#[test]
+fn few_words_for_few_nodes() {
+    let mut status = fake::status();
+    let cluster = &mut status.clusters[0];
+    cluster.nodes.truncate(1);
+    cluster.nodes[0].buckets = 4096;
+    let text = render::status(&status);
+    assert_eq!(
+        text.lines().next(),
+        Some("nlb0: all is well: one node serves alone; nobody takes over if it fails.")
+    );
+    same(
+        &render::status(&Status::default()),
+        "
+No cluster is configured on this server.
+Start or join one: nlbctl addif INTERFACE --address ADDRESS
+",
+    );
+}
+
+#[test]
+fn nodes() {
+    same(
+        &render::nodes(&fake::status()),
+        "
+nlb0: 3 nodes
+
+  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      HEARS US  SOFTWARE
+  n1 *  0000000000000001  active     100     1366     0  this node  yes       nlbd 0.1.0
+  n2    0000000000000002  active     100     1365     0  42 ms ago  yes       nlbd 0.1.0
+  n3    0000000000000003  active     100     1365     0  43 ms ago  yes       nlbd 0.1.0
+",
+    );
+}
+
+#[test]
+fn buckets() {
+    same(
+        &render::buckets(&fake::buckets()),
+        "
+nlb0: 4096 buckets
+
+n1: 2000 (48.8 %)
+  0-1999
+
+n2: 80 (2.0 %)
+  2001-2002, 2003-2004, 2005-2006, 2007-2008, 2009-2010, 2011-2012, 2013-2014, 2015-2016,
+  2017-2018, 2019-2020, 2021-2022, 2023-2024, 2025-2026, 2027-2028, 2029-2030, 2031-2032,
+  2033-2034, 2035-2036, 2037-2038, 2039-2040, 2041-2042, 2043-2044, 2045-2046, 2047-2048,
+  2049-2050, 2051-2052, 2053-2054, 2055-2056, 2057-2058, 2059-2060, 2061-2062, 2063-2064,
+  2065-2066, 2067-2068, 2069-2070, 2071-2072, 2073-2074, 2075-2076, 2077-2078, 2079-2080
+
+n2: 1 (0.0 %), accepted by nobody yet
+  2000
+
+n3: 2015 (49.2 %)
+  2081-4095
+",
+    );
+}
+
+#[test]
+fn clients_and_one_of_them() {
+    same(
+        &render::clients(&fake::clients()),
+        "
+nlb0: 812 clients here, 2 of them shown (--limit)
+
+  CLIENT         BUCKET  NODE  SEEN
+  198.51.100.7       17  n1    3 s ago
+  2001:db8:1::7      17  n1    3 s ago  pinned: the bucket is another's
+",
+    );
+    same(
+        &render::explanation(&fake::explanation()),
+        "
+198.51.100.7 goes to n2 in nlb0.
+Because the table gives bucket 17 to n2.
+
+  bucket              17 of 4096
+  owner by the table  n2
+  accepts new clients n2
+  pinned to           no node
+  known to this node  no
+  if that node died   n3
+",
+    );
+}
+
+#[test]
+fn a_new_cluster_says_how_to_go_on() {
+    let addresses = ["192.0.2.50".to_owned()];
+    same(
+        &render::added("eth0", &addresses, &fake::added()),
+        "
+eth0 serves nlb0 now, which is new on this server.
+Kept in /etc/nlbd/nlbd.d/90-nlbctl-nlb0.ron.
+
+A new key was made: /etc/nlbd/nlb0.key
+Every server of the cluster needs this very key. For each other server, first:
+    scp -p /etc/nlbd/nlb0.key root@SERVER:/etc/nlbd/nlb0.key
+then, on that server:
+    nlbctl addif eth0 --cluster nlb0 --address 192.0.2.50
+If the cluster runs on another server already, bring its key here instead.
+",
+    );
+    let mut change = fake::added();
+    change.whole_cluster = false;
+    change.key_created = false;
+    same(
+        &render::added("eth1", &[], &change),
+        "eth1 serves nlb0 now.\nKept in /etc/nlbd/nlbd.d/90-nlbctl-nlb0.ron.",
+    );
+    change.changed = false;
+    same(&render::added("eth1", &[], &change), "eth1 served nlb0 already: nothing was changed.");
+    change.changed = true;
+    same(
+        &render::removed("eth1", &change),
+        "eth1 no longer serves nlb0. Kept in /etc/nlbd/nlbd.d/90-nlbctl-nlb0.ron.",
+    );
+    change.whole_cluster = true;
+    same(
+        &render::removed("eth1", &change),
+        "eth1 was the last interface of nlb0: this server has left it.",
+    );
+}
+
+#[test]
+fn short_answers() {
+    let changed = Changed { changed: true, notes: vec!["One thing more.".to_owned()] };
+    same(&render::changed(&changed, "Done.", "As it was."), "Done.\nOne thing more.");
+    same(&render::changed(&Changed::default(), "Done.", "As it was."), "As it was.");
+    let checked = Checked { files: vec!["/a".into(), "/b".into()], clusters: Vec::new() };
+    same(&render::checked(&checked), "The configuration is valid: no cluster.\nRead: /a, /b");
+    same(
+        &render::event(&fake::event(9), 3),
+        "
+(3 events lost: this reader was too slow)
+2026-11-21T05:46:40.123Z  nlb0  peer-gone      n3 is silent and counts as dead; it was active
+",
+    );
+}
