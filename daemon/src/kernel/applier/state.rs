@@ -11,9 +11,10 @@ use crate::kernel::probe::QueuePath;
 use crate::kernel::ruleset::{Decision, Ruleset};
 use crate::kernel::spec::{ClusterRules, Interface};
 
-/// The most clients that one batch puts into the sets: nft takes about 2 ms for a thousand, and
-/// a plan must not wait long behind them.
-const MAX_REMEMBERED: usize = 4096;
+/// The most clients that one batch puts into the sets or takes out: nft takes about 2 ms for a
+/// thousand, a plan must not wait long behind them, and with a whole filter beside them they fit
+/// the socket buffer that an ordinary user's nft has in a user namespace (some 200 KB).
+const MAX_CLIENTS: usize = 2048;
 /// After so many refusals in a row the tables are taken away whole and made anew.
 const FAILURES_BEFORE_CLEARING: u32 = 2;
 /// How long to wait after the first failure.
@@ -161,22 +162,28 @@ impl Cluster {
                 batch.flush_sticky(&rules);
                 forgotten = Forgotten::Everybody;
             } else if !self.plan.forget.is_empty() {
-                batch.forget(&rules, &self.plan.forget);
-                forgotten = Forgotten::These(self.plan.forget.clone());
+                let some = &self.plan.forget[..self.plan.forget.len().min(MAX_CLIENTS)];
+                batch.forget(&rules, some);
+                forgotten = Forgotten::These(some.to_vec());
             }
             // Only when those to be forgotten are: until then it is looked at who is still kept.
             if forgotten == Forgotten::Nobody {
-                remembered = self.plan.remember.len().min(MAX_REMEMBERED);
+                remembered = self.plan.remember.len().min(MAX_CLIENTS);
             }
             batch.remember(&rules, &self.plan.remember[..remembered]);
         }
+        let all_forgotten = match &forgotten {
+            Forgotten::These(clients) => clients.len() == self.plan.forget.len(),
+            Forgotten::Nobody | Forgotten::Everybody => true,
+        };
+        let last = self.settled || (all_forgotten && remembered == self.plan.remember.len());
         Some(Step {
             text: batch.into_text(),
             installed: Installed { rules, decision },
             structural,
             forgotten,
             remembered,
-            last: remembered == self.plan.remember.len() || self.settled,
+            last,
         })
     }
 
@@ -189,8 +196,17 @@ impl Cluster {
         if self.settled {
             return (None, repaired);
         }
-        self.plan.flush = false;
-        self.plan.forget.clear();
+        match step.forgotten {
+            Forgotten::Nobody => {}
+            // Whoever was to be forgotten is among them.
+            Forgotten::Everybody => {
+                self.plan.flush = false;
+                self.plan.forget.clear();
+            }
+            Forgotten::These(clients) => {
+                self.plan.forget.drain(..clients.len());
+            }
+        }
         self.plan.remember.drain(..step.remembered);
         self.settled = step.last;
         (step.last.then_some(self.plan.generation), repaired)

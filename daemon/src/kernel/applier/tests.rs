@@ -95,15 +95,19 @@ fn plans_that_were_overtaken_hand_on_what_they_had_to_do() {
         assert_eq!(applier.clients().await, all, "more than one batch");
         // Nothing is taken up between these: the applier runs on this thread.
         let absent = "192.0.2.77".parse().unwrap();
-        let forget = [&all[..10], &[absent, all[0]]].concat();
+        let forget = [&all[..10], &[absent, all[0]], &all[2000..]].concat();
         applier.handle.submit("nlb0", KernelPlan { forget, ..plan(2, [2]) });
         applier.handle.submit("nlb0", plan(3, [3]));
         let remember = vec![all[9], "2001:db8::7".parse().unwrap()];
         applier.handle.submit("nlb0", KernelPlan { remember: remember.clone(), ..plan(4, [4]) });
         let (before, took) = applier.applied(4).await;
-        println!("forget 10: {took:?}");
+        println!("forget 3000: {took:?}");
         assert_eq!(before, []);
-        assert_eq!(applier.clients().await, [&all[9..], &remember[1..]].concat());
+        assert_eq!(
+            applier.clients().await,
+            [&all[9..2000], &remember[1..]].concat(),
+            "in more than one batch"
+        );
         assert_eq!(filter_in_kernel(), plan(0, [4]).filter);
 
         applier.handle.submit("nlb0", KernelPlan { flush: true, ..plan(5, []) });
