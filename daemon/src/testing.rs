@@ -31,7 +31,12 @@ impl Pair {
     pub(crate) fn new() -> Self {
         let node = Namespace::new("node").unwrap();
         let client = Namespace::new("client").unwrap();
-        // Addresses without DAD, so that they can be used at once.
+        // Addresses without DAD, the link-local ones included, so that they can be used at once.
+        for namespace in [&node, &client] {
+            for of in ["all", "default"] {
+                namespace.set_sysctl(&format!("net/ipv6/conf/{of}/accept_dad"), "0").unwrap();
+            }
+        }
         node.ip(&format!(
             "link add n0 address {NODE_MAC} type veth peer name c0 address {CLIENT_MAC} netns {}\n\
              address add 10.9.0.1/24 dev n0\n\
@@ -44,6 +49,10 @@ impl Pair {
             .ip("address add 10.9.0.2/24 dev c0\naddress add fd09::2/64 dev c0 nodad\n\
                  link set c0 up\n")
             .unwrap();
+        // Who asks in vain gives up after a second instead of three.
+        for family in ["ipv4", "ipv6"] {
+            client.set_sysctl(&format!("net/{family}/neigh/c0/retrans_time_ms"), "300").unwrap();
+        }
         Self { node, client }
     }
 
@@ -90,6 +99,19 @@ pub(crate) fn privileged(test: impl FnOnce()) {
         Ok(status) if status.code() == Some(101) => panic!("failed in a user namespace"),
         other => eprintln!("SKIPPED {name}: needs root or user namespaces ({other:?})"),
     }
+}
+
+/// Waits until something holds. What a closed socket held is not always free at once: a program
+/// that another test starts at that moment has a copy of the socket until it is there.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let step = Duration::from_millis(10);
+    for _ in 0..PATIENCE.as_millis() / step.as_millis() {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(step);
+    }
+    panic!("never: {what}");
 }
 
 fn interface(namespace: &Namespace, name: &str) -> Interface {

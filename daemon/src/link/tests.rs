@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::cluster::clock::now;
-use crate::testing::{CLIENT_MAC, NODE_MAC, PATIENCE, Pair, inside, privileged};
+use crate::testing::{CLIENT_MAC, NODE_MAC, PATIENCE, Pair, eventually, inside, privileged};
 
 const ETHERTYPE: u16 = 0x88b5;
 const CLUSTER: ClusterId = ClusterId(7);
@@ -138,19 +138,49 @@ fn memberships_are_the_kernels_own() {
             assert!(read("igmp6").contains("ff0200000000000000000001ffcd1234"));
             assert!(read("dev_mcast").contains("01005e7f0007"));
             joined.set_addresses(&addresses[2..]).unwrap();
-            assert!(!read("igmp6").contains("ff0200000000000000000001ffcd1234"));
+            let mld = "ff0200000000000000000001ffcd1234";
+            eventually("leaves the MLD group", || !read("igmp6").contains(mld));
             drop(joined);
-            assert!(!read("igmp").contains(&format!("{group:08X}")));
+            let igmp = format!("{group:08X}");
+            eventually("leaves the IGMP group", || !read("igmp").contains(&igmp));
 
             let multicast = ClusterMac::derive(MacMode::Multicast, CLUSTER);
             let joined = Memberships::join(&interface, multicast, &[]).unwrap();
             assert!(read("dev_mcast").contains("034e4c420007"));
             drop(joined);
-            assert!(!read("dev_mcast").contains("034e4c420007"));
+            let mac = "034e4c420007";
+            eventually("gives the MAC back", || !read("dev_mcast").contains(mac));
 
             let unicast = ClusterMac::derive(MacMode::Unicast, CLUSTER);
             Memberships::join(&interface, unicast, &addresses).unwrap();
             assert_eq!(interface.mac, NODE_MAC);
+        });
+    });
+}
+
+/// SPEC 7: what the socket sends passes the egress hook, which is what renews the lease; and a
+/// frame that a rule there drops is an error of the sender.
+#[test]
+fn a_heartbeat_that_leaves_renews_the_lease() {
+    privileged(|| {
+        let pair = Pair::new();
+        let interface = pair.node_interface();
+        let rules = "table netdev gate {
+            set lease { type iface_index; flags dynamic,timeout; }
+            chain out {
+                type filter hook egress device n0 priority 510
+                ether type 0x88b5 update @lease { meta oif timeout 10s }
+            }
+        }";
+        pair.node.feed(&["nft", "-f", "-"], rules).unwrap();
+        inside(&pair.node, || async {
+            let lease = || pair.node.sh("nft list set netdev gate lease").unwrap();
+            assert!(!lease().contains("elements"));
+            let socket = HeartbeatSocket::open(&interface, ETHERTYPE, group()).unwrap();
+            socket.send(b"here").unwrap();
+            assert!(lease().contains("n0"), "{}", lease());
+            pair.node.sh("nft add rule netdev gate out ether type 0x88b5 drop").unwrap();
+            assert!(socket.send(b"not here").is_err());
         });
     });
 }

@@ -7,6 +7,9 @@
 
 pub mod classify;
 mod netlink;
+mod stats;
+
+pub use stats::QueueStats;
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -40,9 +43,6 @@ const VERDICTS: usize = 256;
 
 /// Bytes of messages that may wait: a message takes about 1 KB of kernel memory.
 const RECEIVE_QUEUE: usize = 8 << 20;
-
-/// Where the kernel shows its queues; of the calling thread's own network namespace.
-const STATISTICS: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 
 /// Why a queue could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -130,23 +130,6 @@ impl Batch {
     }
 }
 
-/// What happened to a queue since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueueStats {
-    /// Packets that wait for a verdict now.
-    pub waiting: u32,
-    /// Packets dropped because as many as allowed waited already.
-    pub dropped_full: u64,
-    /// Packets dropped because the socket had no room for the message.
-    pub dropped_unread: u64,
-    /// How often the kernel said so.
-    pub overflows: u64,
-    /// Messages that could not be understood.
-    pub malformed: u64,
-    /// Verdicts for packets that the kernel had given up, with their interface.
-    pub late_verdicts: u64,
-}
-
 /// The listener of one queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -187,7 +170,7 @@ impl Queue {
         ];
         for (sequence, (setting, name)) in (1..).zip(settings) {
             queue.set(setting, sequence).map_err(|source| match source.raw_os_error() {
-                Some(libc::EBUSY | libc::EPERM) if holder(number).is_some() => {
+                Some(libc::EBUSY | libc::EPERM) if stats::is_held(number) => {
                     QueueError::InUse { number }
                 }
                 _ => QueueError::Refused { number, setting: name, source },
@@ -291,16 +274,9 @@ impl Queue {
     /// What happened so far.
     ///
     /// # Errors
-    /// When the kernel's file cannot be read; its four figures are all that is missing then.
+    /// When the kernel's table cannot be read.
     pub fn stats(&self) -> io::Result<QueueStats> {
-        let table = std::fs::read_to_string(STATISTICS)?;
-        let mut stats = self.counters;
-        if let Some(row) = table.lines().find_map(|line| Row::parse(line, self.number)) {
-            stats.waiting = row.waiting;
-            stats.dropped_full = row.dropped_full;
-            stats.dropped_unread = row.dropped_unread;
-        }
-        Ok(stats)
+        self.counters.with_kernel(self.number)
     }
 
     fn receive(
@@ -364,38 +340,6 @@ fn send(socket: &Socket, message: &[u8]) -> io::Result<()> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), message, &kernel, MsgFlags::MSG_DONTWAIT)?;
     Ok(())
-}
-
-/// A line of the kernel's table of queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row {
-    holder: u32,
-    waiting: u32,
-    dropped_full: u64,
-    dropped_unread: u64,
-}
-
-impl Row {
-    /// `None` where the line is another queue's.
-    fn parse(line: &str, number: u16) -> Option<Self> {
-        let mut fields = line.split_ascii_whitespace();
-        if fields.next()?.parse() != Ok(number) {
-            return None;
-        }
-        let holder = fields.next()?.parse().ok()?;
-        let waiting = fields.next()?.parse().ok()?;
-        // Copy mode and copy range.
-        let mut fields = fields.skip(2);
-        let dropped_full = fields.next()?.parse().ok()?;
-        let dropped_unread = fields.next()?.parse().ok()?;
-        Some(Self { holder, waiting, dropped_full, dropped_unread })
-    }
-}
-
-/// The netlink port of whoever listens to a queue.
-fn holder(number: u16) -> Option<u32> {
-    let table = std::fs::read_to_string(STATISTICS).ok()?;
-    table.lines().find_map(|line| Row::parse(line, number)).map(|row| row.holder)
 }
 
 #[cfg(test)]

@@ -263,6 +263,7 @@ fn clients_learn_the_cluster_mac_and_keep_it() {
 fn a_host_that_wants_the_address_is_told_that_it_is_in_use() {
     privileged(|| {
         let pair = Pair::new();
+        pair.client.set_sysctl("net/ipv6/conf/c0/accept_dad", "1").unwrap();
         let kinds = while_serving(&pair, || {
             pair.client.ip("address add fd09::50/64 dev c0").unwrap();
             wait_for(&pair, "ip -6 address show dev c0", "dadfailed");

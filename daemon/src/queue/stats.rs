@@ -1,0 +1,69 @@
+//! What is counted of a queue, by us and by the kernel.
+
+use std::io;
+
+/// Where the kernel shows its queues; of the calling thread's own network namespace.
+const TABLE: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
+
+/// What happened to a queue since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueStats {
+    /// Packets that wait for a verdict now.
+    pub waiting: u32,
+    /// Packets dropped because as many as allowed waited already.
+    pub dropped_full: u64,
+    /// Packets dropped because the socket had no room for the message.
+    pub dropped_unread: u64,
+    /// How often the kernel said so.
+    pub overflows: u64,
+    /// Messages that could not be understood.
+    pub malformed: u64,
+    /// Verdicts for packets that the kernel had given up, with their interface.
+    pub late_verdicts: u64,
+}
+
+/// A line of the kernel's table of queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) waiting: u32,
+    pub(super) dropped_full: u64,
+    pub(super) dropped_unread: u64,
+}
+
+impl Row {
+    /// `None` where the line is another queue's.
+    pub(super) fn parse(line: &str, number: u16) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace();
+        if fields.next()?.parse() != Ok(number) {
+            return None;
+        }
+        // Behind the netlink port of the listener.
+        let waiting = fields.nth(1)?.parse().ok()?;
+        // Behind copy mode and copy range.
+        let dropped_full = fields.nth(2)?.parse().ok()?;
+        let dropped_unread = fields.next()?.parse().ok()?;
+        Some(Self { waiting, dropped_full, dropped_unread })
+    }
+}
+
+impl QueueStats {
+    /// These counts and those that the kernel keeps.
+    pub(super) fn with_kernel(mut self, number: u16) -> io::Result<Self> {
+        if let Some(row) = read(number)? {
+            self.waiting = row.waiting;
+            self.dropped_full = row.dropped_full;
+            self.dropped_unread = row.dropped_unread;
+        }
+        Ok(self)
+    }
+}
+
+/// Whether somebody listens to a queue.
+pub(super) fn is_held(number: u16) -> bool {
+    matches!(read(number), Ok(Some(_)))
+}
+
+fn read(number: u16) -> io::Result<Option<Row>> {
+    let table = std::fs::read_to_string(TABLE)?;
+    Ok(table.lines().find_map(|line| Row::parse(line, number)))
+}
