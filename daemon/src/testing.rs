@@ -53,6 +53,11 @@ impl Pair {
         for family in ["ipv4", "ipv6"] {
             client.set_sysctl(&format!("net/{family}/neigh/c0/retrans_time_ms"), "300").unwrap();
         }
+        // The kernel makes link-local addresses a little later, and asks in their name.
+        for (namespace, link) in [(&node, "n0"), (&client, "c0")] {
+            let line = format!("ip -6 address show dev {link} scope link -tentative");
+            eventually("link-local address", || namespace.sh(&line).unwrap().contains("fe80:"));
+        }
         Self { node, client }
     }
 
