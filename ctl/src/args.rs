@@ -183,6 +183,9 @@ pub enum Verb {
         follow: bool,
     },
     /// Check the configuration, or another file as if it were that, and apply nothing
+    ///
+    /// The running daemon checks, in its own network namespace. Where none runs:
+    /// nlbd --check --config FILE
     #[command(name = "check-config", alias = "check_config")]
     CheckConfig {
         /// The file

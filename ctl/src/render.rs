@@ -121,7 +121,7 @@ pub fn explanation(e: &Explanation) -> String {
         None => format!("{} goes to no node of {} right now.\n", e.address, e.cluster),
     };
     text.push_str(&format!("Because {}.\n\n", e.because));
-    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<20}{value}\n"));
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<22}{value}\n"));
     line("bucket", format!("{} of 4096", e.bucket));
     line("owner by the table", who_or(&e.owner, "nobody: no node is active"));
     line("accepts new clients", who_or(&e.accepted_by, "nobody yet: it changes hands"));

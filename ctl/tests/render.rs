@@ -156,12 +156,12 @@ nlb0: 812 clients here, 2 of them shown (--limit)
 198.51.100.7 goes to n2 in nlb0.
 Because the table gives bucket 17 to n2.
 
-  bucket              17 of 4096
-  owner by the table  n2
-  accepts new clients n2
-  pinned to           no node
-  known to this node  no
-  if that node died   n3
+  bucket                17 of 4096
+  owner by the table    n2
+  accepts new clients   n2
+  pinned to             no node
+  known to this node    no
+  if that node died     n3
 ",
     );
 }

@@ -8,6 +8,7 @@ use super::*;
 
 mod accepted;
 mod edits;
+mod files;
 mod grammar;
 mod refused;
 

@@ -121,7 +121,12 @@ pub fn describe(notice: &Notice, name: impl Fn(NodeId) -> String) -> (&'static s
             ("peer-weight", format!("{} has weight {weight}", who(node)))
         }
         Notice::View { epoch, digest, members } => {
-            ("view", format!("{members} nodes share under epoch {epoch}, digest {digest}"))
+            let who = match members {
+                0 => "no node shares".to_owned(),
+                1 => "one node shares alone".to_owned(),
+                members => format!("{members} nodes share"),
+            };
+            ("view", format!("{who} under epoch {epoch}, digest {digest}"))
         }
         Notice::Converged { epoch, buckets, took } => {
             let took = took.as_millis();

@@ -1,0 +1,79 @@
+//! Events: numbered, in words, lost where a reader lags.
+
+use super::*;
+
+#[tokio::test]
+async fn events_over_the_socket() {
+    let (mut watcher, directory) = connected(me()).await;
+    let socket = directory.path().join(nlb_varlink::SOCKET);
+    let mut changer = Connection::connect(&socket).await.unwrap();
+    let mut events = core::pin::pin!(watcher.monitor().await.unwrap());
+    // The stream begins when the daemon has the call, which nothing tells.
+    let first = loop {
+        changer.reload().await.unwrap();
+        let next = tokio::time::timeout(Duration::from_millis(50), events.next()).await;
+        if let Ok(Some(event)) = next {
+            break event.unwrap();
+        }
+    };
+    assert_eq!((first.kind.as_str(), first.text.as_str()), ("reload", "read again"));
+    let second = events.next().await.unwrap().unwrap();
+    assert_eq!(second.sequence, first.sequence + 1);
+    assert_eq!(second.text, "n2 and this node both accepted 3 buckets");
+    assert_eq!(second.time_ms, 2);
+}
+
+#[tokio::test]
+async fn a_follower_that_lags_sees_the_gap() {
+    use nlb_varlink::Backend as _;
+
+    let (handle, mut inbox) = channel(0);
+    let mut events = VarlinkBackend(handle).monitor();
+    let many = MAX_EVENTS as u64 + 10;
+    for number in 1..=many {
+        inbox.events.say("nlb0", "test", String::new(), number);
+    }
+    drop(inbox);
+    let first = events.next().await.unwrap();
+    assert!(first.sequence > 1, "the oldest are gone");
+    let mut last = first.sequence;
+    while let Some(event) = events.next().await {
+        last = event.sequence;
+        if last == many {
+            break;
+        }
+    }
+    assert_eq!(last, many);
+}
+
+#[test]
+fn notices_in_words() {
+    let words = |notice: Notice| {
+        describe(&notice, |id| match id.0 {
+            2 => "n2".to_owned(),
+            3 => "n3".to_owned(),
+            _ => String::new(),
+        })
+    };
+    let fenced = |cause| {
+        words(Notice::State { from: State::Active, to: State::Fenced, cause: Some(cause) }).1
+    };
+    assert_eq!(
+        fenced(FenceCause::PartialConnectivity { node: NodeId(3), via: NodeId(2) }),
+        "this node is fenced, was active: n2 hears n3, and this node does not"
+    );
+    assert_eq!(
+        fenced(FenceCause::Unheard(NodeId(9))),
+        "this node is fenced, was active: node 0000000000000009 does not hear this node"
+    );
+    assert_eq!(
+        words(Notice::PeerGone { node: NodeId(2), state: State::Active }),
+        ("peer-gone", "n2 is silent and counts as dead; it was active".to_owned())
+    );
+    assert_eq!(words(Notice::PeerGone { node: NodeId(2), state: State::Leaving }).1, "n2 has left");
+    let took = Duration::from_millis(230);
+    assert_eq!(
+        words(Notice::Converged { epoch: Epoch(8), buckets: 1365, took }).1,
+        "all nodes agree on epoch 8 after 230 ms; 1365 buckets are here"
+    );
+}
