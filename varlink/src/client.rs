@@ -115,8 +115,7 @@ impl Connection {
                 _ => ClientError::NotRunning { socket, error },
             }
         })?;
-        let stream = zlink::tokio::unix::Stream::try_from(stream)
-            .map_err(|error| ClientError::Broken(error.into()))?;
+        let stream = zlink::tokio::unix::Stream::try_from(stream).map_err(ClientError::Broken)?;
         Ok(Self(zlink::Connection::new(stream)))
     }
 

@@ -87,7 +87,7 @@ async fn parameters() {
     assert_eq!(served.backend.events, 0);
     let mut stream = tokio::net::UnixStream::connect(&served.socket).await.expect("connect");
     let interface = committed();
-    for method in interface.methods().filter(|method| method.name().to_string() != "Monitor") {
+    for method in interface.methods().filter(|method| method.name() != "Monitor") {
         let mut parameters = serde_json::Map::new();
         for input in method.inputs() {
             let value = match plain(input.ty()).trim_start_matches('?') {

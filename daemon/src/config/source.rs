@@ -53,11 +53,11 @@ impl Sources {
         let directory = location.drop_ins();
         match system.list(&directory) {
             Ok(paths) => {
-                let ron = |path: &PathBuf| {
+                let ron = |path: &Path| {
                     let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes()[0] == b'.');
                     !hidden && path.extension().is_some_and(|extension| extension == "ron")
                 };
-                let mut paths: Vec<_> = paths.into_iter().filter(ron).collect();
+                let mut paths: Vec<_> = paths.into_iter().filter(|path| ron(path)).collect();
                 paths.sort();
                 if paths.len() > MAX_DROP_INS {
                     let reason = Reason::TooManyFiles { found: paths.len(), allowed: MAX_DROP_INS };
@@ -88,11 +88,12 @@ impl Sources {
                 self.files[index].1 = text;
                 tree
             }
-            Err(reason) => Err((Span::default(), reason)),
+            Err(reason) => Err(Box::new((Span::default(), reason))),
         };
         match tree {
             Ok(tree) => (index, tree),
-            Err((span, reason)) => {
+            Err(wrong) => {
+                let (span, reason) = *wrong;
                 self.error(Spot { file: index, start: span.start, end: span.end }, reason);
                 (index, None)
             }
@@ -173,11 +174,14 @@ pub(super) fn spot(file: usize, span: Span) -> Spot {
 }
 
 /// The tree of a text; `None` for a text that says nothing.
-fn judge(text: &str) -> Result<Option<Node>, (Span, Reason)> {
+fn judge(text: &str) -> Result<Option<Node>, Box<(Span, Reason)>> {
     if says_nothing(text) {
         return Ok(None);
     }
-    let tree = tree::parse(text)?;
+    let tree = tree::parse(text).map_err(|failure| {
+        let (found, allowed) = (failure.found, failure.allowed);
+        Box::new((failure.span, Reason::Syntax { found, allowed }))
+    })?;
     // Ours names the place better, so it comes first; what it overlooks, `ron` still refuses.
     if let Err(error) = ron::from_str::<serde::de::IgnoredAny>(text) {
         let lines = text.split_inclusive('\n').take(error.span.start.line.saturating_sub(1));
@@ -186,7 +190,7 @@ fn judge(text: &str) -> Result<Option<Node>, (Span, Reason)> {
         let column = error.span.start.col.saturating_sub(1);
         let offset = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
         let span = Span { start: start + offset, end: start + offset };
-        return Err((span, Reason::Ron { message: error.code.to_string() }));
+        return Err(Box::new((span, Reason::Ron { message: error.code.to_string() })));
     }
     Ok(match tree.value {
         Value::Tuple(None, items) if items.is_empty() => None,

@@ -5,8 +5,6 @@
 //! and values; `ron` still judges every file ([`super::source`]), so that nothing is taken for RON
 //! that is not. Pure; any text gives a tree or an error.
 
-use super::error::Reason;
-
 /// How deep values may be nested: the schema needs five levels, recursion needs a bound.
 const MAX_DEPTH: usize = 32;
 
@@ -52,7 +50,18 @@ pub(super) enum Value {
 }
 
 /// Why the text is no RON, and where.
-type Failure = (Span, Reason);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) span: Span,
+    pub(super) found: String,
+    pub(super) allowed: String,
+}
+
+impl Failure {
+    fn new(span: Span, found: &str, allowed: &str) -> Self {
+        Self { span, found: found.to_owned(), allowed: allowed.to_owned() }
+    }
+}
 
 /// Reads a whole file.
 pub(super) fn parse(text: &str) -> Result<Node, Failure> {
@@ -113,8 +122,7 @@ impl Parser<'_> {
     }
 
     fn fail<T>(&self, start: usize, found: &str, allowed: &str) -> Result<T, Failure> {
-        let reason = Reason::Syntax { found: found.to_owned(), allowed: allowed.to_owned() };
-        Err((self.from(start), reason))
+        Err(Failure::new(self.from(start), found, allowed))
     }
 
     /// The error for what stands here.
@@ -130,7 +138,7 @@ impl Parser<'_> {
             found => format!("`{found}`"),
         };
         let span = Span { start: self.at, end: self.at + len };
-        (span, Reason::Syntax { found, allowed: allowed.to_owned() })
+        Failure::new(span, &found, allowed)
     }
 
     fn skip_blank(&mut self) -> Result<(), Failure> {
@@ -163,8 +171,7 @@ impl Parser<'_> {
                 }
             } else if self.bump().is_none() {
                 let start = Span { start, end: start + 2 };
-                let found = "a comment that is never closed".to_owned();
-                return Err((start, Reason::Syntax { found, allowed: "`*/`".to_owned() }));
+                return Err(Failure::new(start, "a comment that is never closed", "`*/`"));
             }
         }
     }
@@ -302,8 +309,7 @@ impl Parser<'_> {
 
     fn unclosed<T>(&self, start: usize) -> Result<T, Failure> {
         let span = Span { start, end: start + 1 };
-        let found = "a text that is never closed".to_owned();
-        Err((span, Reason::Syntax { found, allowed: "a closing quote".to_owned() }))
+        Err(Failure::new(span, "a text that is never closed", "a closing quote"))
     }
 
     fn string(&mut self) -> Result<String, Failure> {

@@ -30,7 +30,7 @@ pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 pub const THRESHOLD_PERCENT: u32 = 15;
 
 /// Weights are multiples of this.
-const STEP: f64 = 5.0;
+const STEP: u16 = 5;
 
 /// How much of the way to the measured value one sample goes.
 const SMOOTHING: f64 = 0.25;
@@ -41,7 +41,8 @@ const _: () = assert!((STEP as u32) * 100 < THRESHOLD_PERCENT * (BASE as u32));
 /// The weight of a load per core.
 pub(super) fn weight_of(load: f64) -> Weight {
     let exact = f64::from(BASE) * (1.0 + load.max(0.0));
-    let stepped = ((exact / STEP).round() * STEP).clamp(1.0, f64::from(u16::MAX));
+    let step = f64::from(STEP);
+    let stepped = ((exact / step).round() * step).clamp(1.0, f64::from(u16::MAX));
     // In range by the clamp; a NaN becomes 0 and then the default.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Weight::new(stepped as u16).unwrap_or(Weight::DEFAULT)
