@@ -33,6 +33,13 @@ pub enum Sources {
         /// How many.
         count: u32,
     },
+    /// The same, each in its turn.
+    Round {
+        /// The index of the first.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
     /// A new one for every attempt, from this index on.
     Fresh {
         /// The index of the first.
@@ -233,6 +240,7 @@ async fn generate(
         while tasks.try_join_next().is_some() {}
         let index = match spec.sources {
             Sources::Fresh { first } => first + number,
+            Sources::Round { first, count } => first + number % count.max(1),
             Sources::Pool { first, count } => {
                 first + u32::try_from(random.below(count as usize)).unwrap_or(0)
             }

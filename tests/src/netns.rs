@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigSet, Signal};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -225,10 +226,12 @@ pub fn check_allowed() -> Result<()> {
 #[allow(unsafe_code)]
 fn die_with_parent(command: &mut Command) {
     let die = || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // The demo blocks signals in order to wait for them; a daemon must not inherit that.
+        SigSet::empty().thread_set_mask()?;
         Ok(())
     };
-    // SAFETY: between fork and exec only the system call prctl is made, which allocates nothing
-    // and takes no lock.
+    // SAFETY: between fork and exec only the system calls prctl and sigprocmask are made, which
+    // allocate nothing and take no lock.
     unsafe { command.pre_exec(die) };
 }

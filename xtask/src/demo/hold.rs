@@ -14,9 +14,7 @@ use crate::userns;
 /// Starts everything, says what can be tried, and waits for Ctrl-C.
 pub(crate) fn run(show: &mut Show) -> Result<()> {
     show.open()?;
-    show.stop.pause(Duration::from_secs(2));
-    let lines = show.table();
-    show.screen.finish(&lines);
+    show.scene("Clients come", Duration::from_secs(3), |_| Ok(()))?;
     let text = guide(show)?;
     show.screen.say(&text);
     while !show.stop.is_set() {
@@ -58,10 +56,13 @@ fn guide(show: &Show) -> Result<String> {
     for (what, command) in [
         ("how is the cluster?", format!("{} status", ctl(0))),
         ("who takes this client, and why?", format!("{} explain {}", ctl(0), source4(8))),
-        ("be that client", format!("{client} curl --interface {} http://{SERVICE4}/", source4(8))),
+        (
+            "be that client",
+            format!("{client} curl -s --interface {} http://{SERVICE4}/", source4(8)),
+        ),
         (
             "be another one",
-            format!("{client} curl --interface {} http://[{SERVICE6}]/", source6(9)),
+            format!("{client} curl -s --interface {} http://[{SERVICE6}]/", source6(9)),
         ),
         ("give n1 half of its traffic", format!("{} set_weight nlb0 200", ctl(0))),
         ("let n3 leave", format!("{} leave nlb0", ctl(2))),
@@ -70,7 +71,7 @@ fn guide(show: &Show) -> Result<String> {
         ("flush all rules of n1", format!("{} nft flush ruleset", enter(&lab.servers[0]))),
         (
             "see the heartbeats",
-            format!("{} tcpdump -ni br0 ether proto 0x88b5", enter(&lab.switch)),
+            format!("{} tcpdump -c 20 -qni br0 ether proto 0x88b5", enter(&lab.switch)),
         ),
     ] {
         text += &format!("  {what}\n      {command}\n");

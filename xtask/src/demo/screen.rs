@@ -18,16 +18,16 @@ impl Screen {
     /// Prints lines that stay.
     pub(crate) fn say(&mut self, text: &str) {
         self.settle();
-        println!("{text}");
+        write(text);
     }
 
     /// A heading.
     pub(crate) fn heading(&mut self, text: &str) {
         self.settle();
         if self.terminal {
-            println!("\n\x1b[1m{text}\x1b[0m\n");
+            write(&format!("\n\x1b[1m{text}\x1b[0m\n"));
         } else {
-            println!("\n{text}\n");
+            write(&format!("\n{text}\n"));
         }
     }
 
@@ -52,7 +52,7 @@ impl Screen {
         if self.terminal {
             self.redraw(lines);
         } else {
-            lines.iter().for_each(|line| println!("{line}"));
+            lines.iter().for_each(|line| write(line));
         }
         self.settle();
     }
@@ -61,4 +61,9 @@ impl Screen {
     pub(crate) const fn settle(&mut self) {
         self.live = 0;
     }
+}
+
+/// Writes a line. That nobody reads it any more is no reason to end in disorder.
+fn write(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

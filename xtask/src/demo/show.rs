@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nlb_protocol::ids::BUCKETS;
 use nlb_tests::cluster::Cluster;
-use nlb_tests::lab::{LabOptions, SERVICE4, SERVICE6};
+use nlb_tests::lab::{LabOptions, SERVICE4, SERVICE6, server_mac};
 use nlb_tests::load::{Load, LoadSpec, Sources};
 use nlb_tests::spec::ClusterSpec;
+use nlb_tests::stamp::Stamp;
 use nlb_tests::status::ClusterStatus;
 use nlb_tests::wire::Question;
 
@@ -17,8 +18,8 @@ use super::stop::Stop;
 
 /// The weights to begin with: the third server gets half of what the others get.
 const WEIGHTS: [u16; 3] = [100, 100, 200];
-/// Clients that come again and again.
-const KNOWN: u32 = 600;
+/// Clients that come again and again, each every two seconds.
+const KNOWN: u32 = 200;
 /// Connections a second, of known clients and of new ones each.
 const RATE: u32 = 100;
 /// How long a scene is watched.
@@ -63,7 +64,7 @@ impl Show {
         let took = words(begun.elapsed());
         self.screen.say(&format!("  They found each other and agreed on one table within {took}."));
         let client = &self.cluster.lab.client;
-        let sources = Sources::Pool { first: 0, count: KNOWN };
+        let sources = Sources::Round { first: 0, count: KNOWN };
         let known = LoadSpec { rate: RATE, sources, ..LoadSpec::default() };
         let new = Sources::Fresh { first: 100_000 };
         let new = LoadSpec { rate: RATE, sources: new, ..LoadSpec::default() };
@@ -76,6 +77,7 @@ impl Show {
     pub(crate) fn play(&mut self) -> Result<()> {
         self.open()?;
         self.scene("Clients come", SCENE + SCENE / 2, |_| Ok(()))?;
+        let killed = Stamp::now();
         self.scene("n1 is killed (SIGKILL), as in a crash", SCENE, |cluster| {
             cluster.nodes[0].kill()
         })?;
@@ -84,6 +86,14 @@ impl Show {
         let others = waited.iter().filter(|(name, _)| *name != "n1").map(|(_, wait)| *wait).max();
         let others = words(others.unwrap_or_default());
         let (n1, failed) = (of("n1"), self.clients.scene.failed);
+        if let Some(taken) = self.taken_over(killed) {
+            self.screen.say(&format!(
+                "  n2 and n3 took its clients over after {}. What was sent to n1 in the first half \
+                 second\n  was asked again by the clients' own TCP, after its usual second; whatever \
+                 came later was held\n  and answered at takeover.",
+                words(taken)
+            ));
+        }
         self.note(&format!(
             "n1 killed: its clients waited {n1} at most, those of others {others}; {failed} \
              connections were cut"
@@ -106,8 +116,21 @@ impl Show {
         self.summary()
     }
 
+    /// How long after `lost` another server first answered a client of n1, as seen on the wire.
+    fn taken_over(&self, lost: Stamp) -> Option<Duration> {
+        let members: Vec<(usize, u16)> = (1..).zip(WEIGHTS).collect();
+        let ledger = self.cluster.watcher.ledger();
+        let theirs = ledger.select(|question, exchange| {
+            exchange.asked.first().is_some_and(|asked| *asked > lost)
+                && self.cluster.owner(question.client(), &members) == Some(1)
+        });
+        let answers = theirs.iter().flat_map(|(_, exchange)| &exchange.answers);
+        let others = answers.filter(|(node, _)| *node != server_mac(1)).map(|(_, at)| *at);
+        Some(others.min()?.since(lost))
+    }
+
     /// One scene: `act` happens, then everybody watches for a while.
-    fn scene(
+    pub(crate) fn scene(
         &mut self,
         title: &str,
         time: Duration,
@@ -149,9 +172,9 @@ impl Show {
     }
 
     /// The live table.
-    pub(crate) fn table(&self) -> Vec<String> {
+    fn table(&self) -> Vec<String> {
         let mut lines = vec![format!(
-            "  {:7} {:9} {:>6} {:>11} {:>16} {:>18} {:>15}",
+            "  {:7} {:8} {:>6} {:>10} {:>14} {:>15} {:>14}",
             "server", "state", "weight", "by weight", "by table", "new clients", "known clients"
         )];
         // Any daemon that answers knows of all.
@@ -179,7 +202,7 @@ impl Show {
             let buckets = seen.map_or(0, |seen| seen.buckets);
             let new = self.clients.scene.new.get(&node.name).copied().unwrap_or(0);
             lines.push(format!(
-                "  {:7} {:9} {:>6} {:>11} {:>7} {:>8} {:>9} {:>8} {:>8} of {:>3}",
+                "  {:7} {:8} {:>6} {:>10} {:>6} {:>7} {:>7} {:>7} {:>7} of {:>3}",
                 node.name,
                 state,
                 if node.runs() { weight.as_str() } else { "-" },
