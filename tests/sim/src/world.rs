@@ -530,6 +530,10 @@ impl World {
         let ignore = self.settings.mutation == Some(Mutation::IgnoreFlush);
         let world = self.now;
         let Some(plan) = self.nodes[index].kernel.apply(ignore, world) else { return };
+        if plan.flush {
+            // Until then the kernel may have answered for an earlier life.
+            self.nodes[index].lost = world;
+        }
         if self.nodes[index].kernel.next.is_some() {
             self.nodes[index].kernel.applying = self.nodes[index].kernel.next.take();
             self.apply_later(index);

@@ -140,18 +140,23 @@ impl Engine {
     pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
         let timing = &self.config.timing;
         let peer = self.peers.get(node)?;
-        let fresh = timing.late();
-        let witness = |other: NodeId, peer: &Peer| {
-            other != node && peer.says.state == State::Active && self.now.since(peer.heard) < fresh
-        };
         let heard_later = |other: &Peer| {
             other.names(node).is_some_and(|ack| {
                 ack.incarnation_low == super::peers::incarnation_low(peer.incarnation)
                     && super::peers::later16(ack.sequence_low, peer.heartbeat_sequence.low16())
             })
         };
-        let confirmed = self.peers.iter().any(|(other, peer)| witness(other, peer))
-            && !self.peers.iter().any(|(other, peer)| witness(other, peer) && heard_later(peer));
+        let mut confirmed = false;
+        for (other, witness) in self.peers.iter() {
+            if other == node || !self.is_fresh(witness) {
+                continue;
+            }
+            if heard_later(witness) {
+                confirmed = false;
+                break;
+            }
+            confirmed |= witness.says.state == State::Active;
+        }
         let delay = timing.frame_delay();
         Some(if confirmed {
             peer.heard + timing.lease() + delay

@@ -136,7 +136,8 @@ impl Engine {
         bucket: Bucket,
     ) -> Option<Decision> {
         let keeper = self.keeper(packet.client)?;
-        let ours = self.state == State::Active && self.view.mine.contains(bucket)
+        let ours = self.accepts.contains(bucket)
+            || self.state == State::Active && self.view.mine.contains(bucket)
             || self.view.late_mine.contains(bucket);
         let leaving = self.peers.get(keeper).is_some_and(|p| p.says.state == State::Leaving);
         let ending = leaving || self.is_past_rights(keeper, arrival);
