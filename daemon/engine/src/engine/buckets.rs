@@ -125,14 +125,17 @@ impl Engine {
         }
     }
 
-    /// A peer accepts what this node accepts: a partition healed. Whoever shall have the bucket
-    /// keeps it; where that is a third, the lower id keeps it until the release (SPEC 6.11).
+    /// A peer accepts what this node accepts: a partition healed. Under one view whoever shall
+    /// have the bucket keeps it; where it is a third's, or the views differ still, the lower id
+    /// keeps it until the view is agreed and the bucket released (SPEC 6.11).
     pub(super) fn yield_overlap(&mut self, node: NodeId, shared: &Buckets) {
-        let theirs = self.view.table.of(node);
+        let agreed = self.peers.get(node).is_some_and(|peer| self.agrees(peer));
         let mut given = shared.clone();
-        given.subtract(&self.view.mine);
+        if agreed || node > self.config.node {
+            given.subtract(&self.view.mine);
+        }
         if node > self.config.node {
-            given.intersect_with(&theirs);
+            given.intersect_with(&self.view.table.of(node));
         }
         if !given.is_empty() {
             self.publish(&given);

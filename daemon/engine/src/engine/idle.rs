@@ -75,6 +75,8 @@ impl Engine {
             // It may have been taken again meanwhile.
             if self.clients.get(self.bucket(*address), *address).is_some() {
                 self.kernel.remember(*address);
+            } else {
+                self.log.unpin(*address);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The way out: R9 (SPEC 6.10), and the end of draining (R10).
 //!
 //! Handing (every packet is diverted to the stage, buckets go to their new owners) -> Lingering
-//! (clients that are in the middle of something finish) -> Withdrawing (the kernel is emptied)
-//! -> Parting (the last heartbeats) -> Gone.
+//! (clients that are in the middle of something finish) -> Closing (nobody is answered any more, and
+//! in a moment nobody can think so) -> Withdrawing (the kernel is emptied) -> Parting (the last
+//! heartbeats) -> Gone.
 
 use core::net::IpAddr;
 
@@ -27,7 +28,9 @@ pub(super) enum Leave {
     Handing { since: Time },
     /// Its buckets are gone; some clients are not.
     Lingering { released: Time, looked: Time },
-    /// It answers nobody; the kernel is being emptied.
+    /// It answers nobody; copies of what it answered last are still on their way to others.
+    Closing { since: Time },
+    /// The kernel is being emptied.
     Withdrawing,
     /// The kernel is empty; so many heartbeats say so yet.
     Parting { farewells: u8 },
@@ -40,7 +43,16 @@ impl Leave {
     pub(super) const fn is_over(&self) -> bool {
         match self {
             Self::No | Self::Handing { .. } | Self::Lingering { .. } => false,
-            Self::Withdrawing | Self::Parting { .. } | Self::Gone => true,
+            Self::Closing { .. } | Self::Withdrawing | Self::Parting { .. } | Self::Gone => true,
+        }
+    }
+
+    /// Whether the kernel still has to send everything to the stage: it keeps clients of its own
+    /// until it is told to flush.
+    pub(super) const fn diverts(&self) -> bool {
+        match self {
+            Self::Handing { .. } | Self::Lingering { .. } | Self::Closing { .. } => true,
+            Self::No | Self::Withdrawing | Self::Parting { .. } | Self::Gone => false,
         }
     }
 }
@@ -57,7 +69,7 @@ impl Engine {
 
     /// Gives everything up at once.
     pub(super) fn abandon(&mut self) {
-        if self.leave.is_over() {
+        if self.state == State::Leaving && !self.leave.diverts() {
             return;
         }
         self.give_up_rights();
@@ -77,10 +89,15 @@ impl Engine {
                 }
             }
             Leave::Lingering { released, .. } => {
-                if self.now >= released + self.config.timing.leave() {
+                self.let_idle_go();
+                let over = self.now >= released + self.config.timing.leave();
+                if over || self.clients.is_empty() {
+                    self.leave = Leave::Closing { since: self.now };
+                }
+            }
+            Leave::Closing { since } => {
+                if self.now.since(since) >= self.config.timing.skew() {
                     self.let_all_go();
-                } else {
-                    self.let_idle_go();
                 }
                 if self.clients.is_empty() && self.log.is_sent() {
                     self.abandon_nothing();
@@ -119,6 +136,7 @@ impl Engine {
             }
             Leave::No
             | Leave::Handing { .. }
+            | Leave::Closing { .. }
             | Leave::Withdrawing
             | Leave::Parting { .. }
             | Leave::Gone => false,
@@ -187,6 +205,7 @@ impl Engine {
                 note(released + timing.leave());
                 note(looked + timing.heartbeat / 4);
             }
+            Leave::Closing { since } => note(since + timing.skew()),
             Leave::No | Leave::Withdrawing | Leave::Parting { .. } | Leave::Gone => {}
         }
         if let Some(Some(until)) = self.drain

@@ -61,7 +61,7 @@ impl Engine {
     pub(super) fn has_been_silent(&self) -> bool {
         let holds = match self.state {
             State::Active | State::Draining | State::Joining => true,
-            State::Leaving => !self.leave.is_over(),
+            State::Leaving => self.leave.diverts(),
             State::Fenced | State::Restarting => false,
         };
         holds

@@ -393,10 +393,9 @@ impl Engine {
     }
 
     fn wanted_filter(&self) -> Filter {
-        let leaving = self.state == State::Leaving && !self.leave.is_over();
         Filter {
             buckets: self.coming_filter(),
-            divert: !self.config.offload || leaving,
+            divert: !self.config.offload || self.leave.diverts(),
             seed: self.seed,
         }
     }

@@ -171,6 +171,8 @@ pub(super) struct Replica {
     pub(super) clients: BTreeSet<IpAddr>,
     pub(super) answered: Answered,
     assembling: Option<Assembly>,
+    /// Pinned since the copy was last complete: looked at when it is again.
+    pub(super) news: BTreeSet<IpAddr>,
     /// When a snapshot was last taken up: it says nothing of packets answered before.
     pub(super) snapshot: Time,
     /// When the rest was last asked for.
@@ -295,6 +297,7 @@ impl Replica {
         self.version = self.version.max(version.0);
         self.assembling = None;
         self.behind = None;
+        self.news.clear();
         core::mem::take(&mut self.clients)
     }
 }

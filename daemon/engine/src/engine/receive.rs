@@ -1,5 +1,7 @@
 //! What a frame of a peer changes (SPEC 5.3, 6.3, 6.7).
 
+use core::net::IpAddr;
+
 use nlb_protocol::frame::{
     Frame, Header, Heartbeat, Information, Message, PeerAck, PinDelta, PinRequest, PinSnapshot,
     State,
@@ -274,9 +276,20 @@ impl Engine {
             let gone = Gone { limit: now, clients: changes.lost, answered: None, expires };
             self.waiting.remember_gone(gone, now);
         }
-        for client in changes.pinned {
-            self.pinned_by_peer(node, client);
+        self.compare_pins(node, changes.pinned);
+    }
+
+    /// Looks for clients that a peer keeps and this node too, as soon as the copy of its log is
+    /// complete: what it says on the way there may be long over.
+    fn compare_pins(&mut self, node: NodeId, pinned: Vec<IpAddr>) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.pins.news.extend(pinned);
+        if peer.pins.behind.is_some() || peer.pins.version < peer.says.pin_version.0 {
+            return;
         }
+        let news = core::mem::take(&mut peer.pins.news);
+        let kept: Vec<IpAddr> = news.intersection(&peer.pins.clients).copied().collect();
+        kept.into_iter().for_each(|client| self.pinned_by_peer(node, client));
     }
 }
 

@@ -229,9 +229,9 @@ impl Engine {
             return;
         }
         if node < self.config.node {
+            // Out of the log only when it is out of the kernel.
             self.clients.remove(bucket, client);
             self.kernel.forget(client);
-            self.log.unpin(client);
         } else {
             self.log.pin(client);
         }
