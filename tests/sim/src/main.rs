@@ -125,6 +125,10 @@ fn enumerate(nodes: usize, arguments: &Arguments) -> bool {
         times.push(settled.after_ms);
         events += settled.events;
         across += settled.across_cuts;
+        if settled.across_cuts > 0 || settled.after_ms > 3000 {
+            let (ms, twice) = (settled.after_ms, settled.across_cuts);
+            println!("cuts {set:?} deaf {deaf:?}: settled after {ms} ms, answered twice {twice}");
+        }
         if let Some(violation) = settled.violations.first() {
             failed = true;
             println!("cuts {set:?} deaf {deaf:?}: {violation:?}");

@@ -109,6 +109,8 @@ impl Engine {
         if !wanted.is_empty() {
             self.accepts.union_with(&wanted);
             self.sender.dirty = true;
+            // Nobody accepts them any more: what comes from now on is this node's alone.
+            self.waiting.settle_doubt(&wanted, self.now);
             self.unpin_own(&wanted);
         }
     }

@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nlb_protocol::Bucket;
 use nlb_protocol::ids::BUCKETS;
+use nlb_protocol::{Bucket, Buckets};
 
 use super::pins::Answered;
 use crate::packet::ClientPacket;
@@ -129,6 +129,14 @@ impl Waiting {
     pub(super) fn doubt(&mut self, bucket: Bucket, limit: Time) {
         let doubt = &mut self.doubt[bucket.index()];
         *doubt = (*doubt).max(limit);
+    }
+
+    /// These buckets were acquired: doubt ends now at the latest.
+    pub(super) fn settle_doubt(&mut self, buckets: &Buckets, now: Time) {
+        for bucket in buckets.iter() {
+            let doubt = &mut self.doubt[bucket.index()];
+            *doubt = (*doubt).min(now);
+        }
     }
 
     pub(super) fn remember_gone(&mut self, gone: Gone, now: Time) {

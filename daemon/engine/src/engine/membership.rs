@@ -140,29 +140,14 @@ impl Engine {
     pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
         let timing = &self.config.timing;
         let peer = self.peers.get(node)?;
-        let heard_later = |other: &Peer| {
-            other.names(node).is_some_and(|ack| {
-                ack.incarnation_low == super::peers::incarnation_low(peer.incarnation)
-                    && super::peers::later16(ack.sequence_low, peer.heartbeat_sequence.low16())
-            })
-        };
-        let mut confirmed = false;
-        for (other, witness) in self.peers.iter() {
-            if other == node || !self.is_fresh(witness) {
-                continue;
-            }
-            if heard_later(witness) {
-                confirmed = false;
-                break;
-            }
-            confirmed |= witness.says.state == State::Active;
-        }
-        let delay = timing.frame_delay();
-        Some(if confirmed {
-            peer.heard + timing.lease() + delay
-        } else {
-            peer.heard + timing.rights() + timing.heartbeat + delay
-        })
+        // Whether somebody else would have told of a later sign of life.
+        let confirmed = self.peers.iter().any(|(other, witness)| {
+            other != node && witness.says.state == State::Active && self.is_fresh(witness)
+        });
+        // One heartbeat more may have left and been lost on every link.
+        let unseen = timing.heartbeat + timing.frame_delay();
+        let last = if confirmed { timing.lease() } else { timing.rights() };
+        Some(peer.lively + last + unseen)
     }
 
     /// A peer ended without handing over: packets that arrived until `limit` may be answered.

@@ -22,6 +22,11 @@ pub(super) struct Peer {
     pub(super) heartbeat_sequence: Sequence,
     /// When the latest heartbeat arrived.
     pub(super) heard: Time,
+    /// When it last gave a sign of life: a frame of any kind, for each renews its kernel's lease,
+    /// or another peer's word that it heard a later heartbeat.
+    pub(super) lively: Time,
+    /// The latest heartbeat that anybody heard, the low 16 bits.
+    pub(super) latest: u16,
     /// When the first one of this life arrived.
     pub(super) appeared: Time,
     /// The latest heartbeat.
@@ -38,12 +43,6 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn hears_us(&self) -> bool {
         self.acked.is_some()
-    }
-
-    /// What the peer heard last of `node`.
-    pub(super) fn names(&self, node: NodeId) -> Option<&PeerAck> {
-        let found = self.says.peers.binary_search_by_key(&node, |peer| peer.node);
-        found.ok().map(|index| &self.says.peers[index])
     }
 }
 
@@ -123,6 +122,19 @@ impl Peers {
             Some(_) => Ok(()),
             None if self.map.len() >= MAX_PEERS => Err(Refusal::TooMany),
             None => Ok(()),
+        }
+    }
+
+    /// What a heartbeat says of the peers that its sender hears is a sign of their life too.
+    pub(super) fn witness(&mut self, acks: &[PeerAck], arrival: Time) {
+        for ack in acks {
+            if let Some(peer) = self.map.get_mut(&ack.node)
+                && incarnation_low(peer.incarnation) == ack.incarnation_low
+                && later16(ack.sequence_low, peer.latest)
+            {
+                peer.latest = ack.sequence_low;
+                peer.lively = arrival.max(peer.lively);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use nlb_protocol::{Buckets, NodeId};
 use super::Engine;
 use super::clients::Gone;
 use super::machine;
-use super::peers::{Peer, Refusal, incarnation_low};
+use super::peers::{Peer, Refusal, incarnation_low, later16};
 use super::pins::{Changes, Replica};
 use crate::notice::Notice;
 use crate::time::Time;
@@ -31,12 +31,16 @@ impl Engine {
         }
         match frame.message {
             Message::Heartbeat(heartbeat) => self.heartbeat(&header, heartbeat, arrival),
-            Message::Information(information) if self.accept(&header) => {
+            Message::Information(information) if self.accept(&header, arrival) => {
                 self.information(&header, information);
             }
-            Message::PinDelta(delta) if self.accept(&header) => self.delta(&header, &delta),
-            Message::PinSnapshot(part) if self.accept(&header) => self.part(&header, part),
-            Message::PinRequest(request) if self.accept(&header) => self.requested(&request),
+            Message::PinDelta(delta) if self.accept(&header, arrival) => {
+                self.delta(&header, &delta)
+            }
+            Message::PinSnapshot(part) if self.accept(&header, arrival) => self.part(&header, part),
+            Message::PinRequest(request) if self.accept(&header, arrival) => {
+                self.requested(&request)
+            }
             Message::Information(_)
             | Message::PinDelta(_)
             | Message::PinSnapshot(_)
@@ -55,12 +59,13 @@ impl Engine {
     }
 
     /// Whether a frame that is no heartbeat may be used; if so, its number is used up.
-    fn accept(&mut self, header: &Header) -> bool {
+    fn accept(&mut self, header: &Header, arrival: Time) -> bool {
         let verdict = self.peers.check(header, false, true);
         let known = self.peers.get_mut(header.node);
         match (verdict, known) {
             (Ok(()), Some(peer)) if peer.incarnation == header.incarnation => {
                 peer.sequence = header.sequence;
+                peer.lively = arrival.max(peer.lively);
                 true
             }
             (Ok(()), _) => false,
@@ -98,6 +103,7 @@ impl Engine {
         self.counters.heartbeats_received += 1;
         self.note_witness(arrival);
         self.view.see(says.epoch);
+        self.peers.witness(&says.peers, arrival);
         if self.peers.get(node).is_none_or(|peer| peer.incarnation != header.incarnation) {
             self.begin_peer(header, says, acked, arrival);
         } else {
@@ -121,6 +127,8 @@ impl Engine {
             sequence,
             heartbeat_sequence: sequence,
             heard: arrival,
+            lively: arrival,
+            latest: sequence.low16(),
             appeared: self.now,
             says,
             acked,
@@ -149,6 +157,10 @@ impl Engine {
         peer.sequence = header.sequence;
         peer.heartbeat_sequence = header.sequence;
         peer.heard = arrival.max(peer.heard);
+        peer.lively = arrival.max(peer.lively);
+        if later16(header.sequence.low16(), peer.latest) {
+            peer.latest = header.sequence.low16();
+        }
         if before.2 && !after.2 {
             // It lost this node just now: that is not the beginning of an acquaintance.
             peer.appeared = Time::ZERO;
