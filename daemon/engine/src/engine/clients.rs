@@ -108,7 +108,9 @@ pub(super) struct Waiting {
     /// Settled, to be decided once more when the verdict is fetched.
     pub(super) ready: VecDeque<Held>,
     /// Per bucket: packets that arrived up to then may have been answered by another node.
-    pub(super) doubt: Vec<Time>,
+    doubt: Vec<Time>,
+    /// The same for packets that open nothing: a leaving node answers those to the last.
+    doubt_rest: Vec<Time>,
     gone: VecDeque<Gone>,
 }
 
@@ -118,6 +120,7 @@ impl Waiting {
             held: VecDeque::new(),
             ready: VecDeque::new(),
             doubt: vec![Time::ZERO; BUCKETS],
+            doubt_rest: vec![Time::ZERO; BUCKETS],
             gone: VecDeque::new(),
         }
     }
@@ -129,6 +132,18 @@ impl Waiting {
     pub(super) fn doubt(&mut self, bucket: Bucket, limit: Time) {
         let doubt = &mut self.doubt[bucket.index()];
         *doubt = (*doubt).max(limit);
+    }
+
+    /// Packets of this bucket that open nothing and arrived up to then may be answered.
+    pub(super) fn doubt_rest(&mut self, bucket: Bucket, limit: Time) {
+        let doubt = &mut self.doubt_rest[bucket.index()];
+        *doubt = (*doubt).max(limit);
+    }
+
+    /// Whether another node may have answered a packet of this bucket.
+    pub(super) fn is_doubtful(&self, bucket: Bucket, opens: bool, arrival: Time) -> bool {
+        arrival <= self.doubt[bucket.index()]
+            || !opens && arrival <= self.doubt_rest[bucket.index()]
     }
 
     /// These buckets were acquired: doubt ends now at the latest.

@@ -281,6 +281,7 @@ impl Engine {
             for client in changes.unpinned {
                 let bucket = self.bucket(client);
                 self.waiting.doubt(bucket, limit);
+                self.waiting.doubt_rest(bucket, now);
             }
         }
         if !changes.lost.is_empty() {

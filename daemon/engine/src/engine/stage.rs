@@ -116,7 +116,7 @@ impl Engine {
 
     /// A new client of a bucket that is accepted.
     fn decide_own(&self, packet: &ClientPacket, arrival: Time, bucket: Bucket) -> Decision {
-        let doubtful = arrival <= self.waiting.doubt[bucket.index()]
+        let doubtful = self.waiting.is_doubtful(bucket, packet.opens, arrival)
             || self.waiting.may_be_answered(packet, arrival)
             || self.answered_by_peer(packet.fingerprint);
         if doubtful {
