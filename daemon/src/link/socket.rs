@@ -84,7 +84,7 @@ impl PacketSocket {
     /// Waits until there is something to read; cancel-safe. The readiness is kept: `try_recv`
     /// takes it back when the socket is empty.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        self.fd.readable().await?.retain_ready();
+        self.fd.ready(sys::READABLE).await?.retain_ready();
         Ok(())
     }
 
