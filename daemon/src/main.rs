@@ -12,7 +12,7 @@ use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
-use nlbd::{caps, kernel, log};
+use nlbd::{caps, kernel, log, priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The socket of the management interface, in the run directory.
@@ -63,6 +63,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("--bus {}: this build speaks varlink only; allowed: none", arguments.bus);
     }
     log::start(log::Target::Auto, arguments.log_level.as_deref())?;
+    priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     make_run_dir(&arguments.run_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,7 +80,7 @@ fn make_run_dir(path: &Path) -> anyhow::Result<()> {
 
 async fn supervise(
     location: Location,
-    run_dir: &PathBuf,
+    run_dir: &Path,
     config: nlbd::config::Config,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen to signals")?;

@@ -145,6 +145,7 @@ impl Running {
         let thread = std::thread::Builder::new()
             .name(config.name.clone())
             .spawn(move || {
+                crate::priority::realtime();
                 match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                     Ok(runtime) => runtime.block_on(body()),
                     Err(error) => tracing::error!(%error, "no runtime for a cluster"),

@@ -211,6 +211,7 @@ impl Runtime {
             }
             KernelEvent::StickyLost { .. } => engine.handle_sticky_lost(now()),
             KernelEvent::Repaired { took, .. } => {
+                engine.handle_rules_repaired(now());
                 let took_ms = took.as_millis();
                 tracing::warn!(
                     cluster = self.parts.name,

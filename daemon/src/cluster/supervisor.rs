@@ -4,11 +4,12 @@
 //! It runs in the main thread. Everything that must be quick runs elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use nlb_engine::Time;
 use nlb_engine::manage::Command;
+use nlb_protocol::NodeId;
 use tokio::sync::mpsc;
 
 use super::applier::Applier;
@@ -31,6 +32,9 @@ const LEAVE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Events that may wait to be logged, of all clusters.
 const EVENTS: usize = 256;
+
+/// Names that are remembered for the log; beyond it they are learned anew.
+const NAMES: usize = 1024;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,8 @@ pub struct Supervisor {
     netlink: Netlink,
     watch: LinkWatch,
     installer: Installer,
+    /// Names of nodes, those that have gone included.
+    names: BTreeMap<NodeId, String>,
     cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
 }
@@ -77,7 +83,7 @@ impl Supervisor {
     /// When the kernel cannot be spoken to.
     pub async fn new(
         location: Location,
-        run_dir: &PathBuf,
+        run_dir: &Path,
         node: Config,
         capabilities: Capabilities,
         events: EventSink,
@@ -96,6 +102,7 @@ impl Supervisor {
             netlink: Netlink::connect()?,
             watch: LinkWatch::open([])?,
             installer: Installer::open(run_dir)?,
+            names: BTreeMap::new(),
             cluster_events,
             happened,
         })
@@ -314,11 +321,15 @@ impl Supervisor {
     /// Writes an event to the log and hands it to whoever follows.
     pub fn handle_event(&mut self, event: ClusterEvent, time_ms: u64) {
         let ClusterEvent { cluster, notice } = event;
-        let nodes = self.clusters.get(&cluster).map(|running| running.view().snapshot.nodes);
-        let name = |id| {
-            let mut nodes = nodes.iter().flatten();
-            nodes.find(|node| node.id == id).map(|node| node.name.clone()).unwrap_or_default()
-        };
+        if let Some(running) = self.clusters.get(&cluster) {
+            if self.names.len() >= NAMES {
+                self.names.clear();
+            }
+            let nodes = running.view().snapshot.nodes.into_iter();
+            let named = nodes.filter(|node| !node.name.is_empty());
+            self.names.extend(named.map(|node| (node.id, node.name)));
+        }
+        let name = |id| self.names.get(&id).cloned().unwrap_or_default();
         let text = self.events.notice(&cluster, notice, time_ms, name);
         tracing::info!(cluster, "{text}");
     }

@@ -213,6 +213,14 @@ impl Engine {
         self.evaluate();
     }
 
+    /// The kernel lost its rules and has them back: the gate is closed until a heartbeat leaves,
+    /// so one leaves at once.
+    pub fn handle_rules_repaired(&mut self, now: Time) {
+        self.advance(now);
+        self.sender.dirty = true;
+        self.evaluate();
+    }
+
     /// Some frame arrived from the wire after `wants_witness` said since when it is asked for.
     pub fn handle_witness(&mut self, now: Time) {
         self.advance(now);
