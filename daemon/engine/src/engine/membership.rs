@@ -183,12 +183,16 @@ impl Engine {
     pub(super) fn watch_receiver(&mut self) {
         let late = self.config.timing.late();
         let heard = self.peers.iter().any(|(_, peer)| self.now.since(peer.heard) < late);
+        // Whoever said that it goes did not fall silent: hearing it say so was the sign.
+        let mut last = self.peers.iter().map(|(_, peer)| peer.says.state);
+        let all_left = !self.peers.is_empty() && last.all(|state| state == State::Leaving);
         let membership = &mut self.membership;
         if heard || self.state == State::Leaving {
             membership.alone_since = None;
             membership.witnessed = false;
         } else if membership.alone_since.is_none() {
             membership.alone_since = Some(self.now);
+            membership.witnessed = all_left;
         }
     }
 

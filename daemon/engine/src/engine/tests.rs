@@ -36,13 +36,15 @@ pub(super) struct Segment {
     pub(super) nodes: Vec<Option<Engine>>,
     pub(super) verdicts: Vec<(usize, PacketId, Verdict)>,
     pub(super) notices: Vec<(usize, Notice)>,
+    /// Whether anything but the nodes is on the wire, to give a sign that receivers work.
+    pub(super) others: bool,
 }
 
 impl Segment {
     pub(super) fn new(count: u64) -> Self {
         let now = Time::from_nanos(60_000_000_000);
         let nodes = (1..=count).map(|node| Some(Engine::new(config(node), now))).collect();
-        Self { now, nodes, verdicts: Vec::new(), notices: Vec::new() }
+        Self { now, nodes, verdicts: Vec::new(), notices: Vec::new(), others: true }
     }
 
     pub(super) fn node(&mut self, index: usize) -> &mut Engine {
@@ -82,7 +84,7 @@ impl Segment {
             for index in 0..self.nodes.len() {
                 let now = self.now;
                 if let Some(engine) = self.nodes[index].as_mut() {
-                    if engine.wants_witness().is_some() {
+                    if self.others && engine.wants_witness().is_some() {
                         engine.handle_witness(now);
                     }
                     if engine.poll_timeout() <= now {
@@ -170,4 +172,31 @@ fn a_leaving_node_hands_over_and_is_gone() {
     assert_eq!(segment.shares(), [2048, 2048, 0]);
     let now = segment.now;
     assert_eq!(segment.node(0).snapshot(now).state, State::Active);
+}
+
+#[test]
+fn whoever_saw_the_last_peer_leave_goes_on_alone() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    segment.others = false;
+    let now = segment.now;
+    assert_eq!(segment.node(1).handle_command(Command::Leave, now), Ok(Outcome::Changed));
+    segment.run(SECOND * 3);
+    segment.nodes[1] = None;
+    segment.run(SECOND * 5);
+    assert_eq!(segment.node(0).state(), State::Active);
+    assert_eq!(segment.shares(), [4096]);
+}
+
+#[test]
+fn whoever_loses_the_last_peer_without_a_word_may_be_deaf() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    segment.others = false;
+    segment.nodes[1] = None;
+    segment.run(SECOND * 3);
+    assert_eq!(segment.node(0).state(), State::Fenced);
+    segment.others = true;
+    segment.run(SECOND * 4);
+    assert_eq!(segment.shares(), [4096]);
 }
