@@ -210,6 +210,8 @@ struct Assembly {
     version: u64,
     parts: u16,
     got: BTreeMap<u16, Vec<IpAddr>>,
+    kept: usize,
+    unusable: u64,
 }
 
 /// What a message changed in a replica.
@@ -266,26 +268,31 @@ impl Replica {
             Some(running) if running.version == part.version.0 && running.parts == part.parts => {
                 running
             }
-            _ => Assembly { version: part.version.0, parts: part.parts, got: BTreeMap::new() },
+            _ => Assembly {
+                version: part.version.0,
+                parts: part.parts,
+                got: BTreeMap::new(),
+                kept: 0,
+                unusable: 0,
+            },
         };
+        let bound = self.clients.len().saturating_add(room);
         let running = self.assembling.insert(running);
-        running.got.insert(part.part, part.clients);
+        if !running.got.contains_key(&part.part) {
+            let mut clients = part.clients;
+            let fit = clients.len().min(bound.saturating_sub(running.kept));
+            running.unusable += u64::try_from(clients.len() - fit).unwrap_or(0);
+            clients.truncate(fit);
+            running.kept += fit;
+            running.got.insert(part.part, clients);
+        }
         if running.got.len() < usize::from(running.parts) {
             return None;
         }
         let done = self.assembling.take()?;
-        let mut changes = Changes::default();
-        let mut clients = BTreeSet::new();
-        let bound = self.clients.len().saturating_add(room);
-        for client in done.got.into_values().flatten() {
-            if clients.len() < bound {
-                if clients.insert(client) && !self.clients.contains(&client) {
-                    changes.pinned.push(client);
-                }
-            } else {
-                changes.unusable += 1;
-            }
-        }
+        let clients: BTreeSet<IpAddr> = done.got.into_values().flatten().collect();
+        let mut changes = Changes { unusable: done.unusable, ..Changes::default() };
+        changes.pinned = clients.difference(&self.clients).copied().collect();
         changes.lost = self.clients.difference(&clients).copied().collect();
         self.clients = clients;
         self.version = done.version;
