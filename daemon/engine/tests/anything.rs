@@ -39,7 +39,7 @@ fn config() -> Config {
 #[derive(Debug, Clone)]
 enum Step {
     Wait(u64),
-    Frame(Frame, u64),
+    Frame(Box<Frame>, u64),
     Packet(u32, bool, u64),
     Applied(u64),
     Failed,
@@ -151,7 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
     let wait = prop_oneof![5 => 0..200_u64, 1 => 0..5000_u64];
     prop_oneof![
         4 => wait.prop_map(Step::Wait),
-        8 => (frame(), 0..2000_u64).prop_map(|(frame, age)| Step::Frame(frame, age)),
+        8 => (frame(), 0..2000_u64).prop_map(|(frame, age)| Step::Frame(Box::new(frame), age)),
         6 => (client(), any::<bool>(), 0..50_u64).prop_map(|(c, opens, age)| Step::Packet(c, opens, age)),
         6 => (0..3_u64).prop_map(Step::Applied),
         1 => Just(Step::Failed),
@@ -181,7 +181,7 @@ fn play(steps: &[Step]) -> String {
                 engine.handle_timeout(now);
             }
             Step::Frame(frame, age) => {
-                engine.handle_frame(frame, now.before(Duration::from_millis(age)), now);
+                engine.handle_frame(*frame, now.before(Duration::from_millis(age)), now);
             }
             Step::Packet(client, opens, age) => {
                 id += 1;

@@ -6,7 +6,6 @@ use nlb_protocol::frame::State;
 use nlb_protocol::{NodeId, Sequence};
 
 use super::Engine;
-use super::clients::Gone;
 use super::machine::{self, Event};
 use super::peers::Peer;
 use crate::notice::{FenceCause, Notice};
@@ -16,15 +15,15 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Membership {
     /// When the node began to listen, or to join again.
-    joining_since: Time,
+    pub(super) joining_since: Time,
     /// When and with which number it first said `joining` since then.
-    said_joining: Option<(Time, Sequence)>,
+    pub(super) said_joining: Option<(Time, Sequence)>,
     /// When it last became active.
     pub(super) active_since: Time,
     /// When a fence cause was last seen.
-    fenced_at: Time,
+    pub(super) fenced_at: Time,
     /// Nodes of lower id that others name and this node does not hear, with since when.
-    unheard: BTreeMap<NodeId, (Time, NodeId)>,
+    pub(super) unheard: BTreeMap<NodeId, (Time, NodeId)>,
     /// Since when nobody is heard, if so.
     alone_since: Option<Time>,
     /// Something came off the wire since then.
@@ -56,21 +55,6 @@ impl Membership {
 }
 
 impl Engine {
-    /// R6: whether the node has sent nothing for so long that it has no right left. A node that
-    /// holds none has none to lose.
-    pub(super) fn has_been_silent(&self) -> bool {
-        let holds = match self.state {
-            State::Active | State::Draining | State::Joining => true,
-            State::Leaving => self.leave.diverts(),
-            State::Fenced | State::Restarting => false,
-        };
-        holds
-            && self
-                .sender
-                .last_left()
-                .is_some_and(|left| self.now.since(left) >= self.config.timing.rights())
-    }
-
     /// Moves through the state machine and does what the step takes.
     pub(super) fn raise(&mut self, event: Event, cause: Option<FenceCause>) {
         let from = self.state;
@@ -88,88 +72,6 @@ impl Engine {
             State::Active | State::Draining | State::Leaving | State::Restarting => {}
         }
         self.notify(Notice::State { from, to, cause });
-    }
-
-    /// Fences, whatever the state (SPEC 6.8). A leaving node goes at once instead.
-    pub(super) fn fence(&mut self, cause: FenceCause) {
-        self.membership.fenced_at = self.now;
-        if self.state == State::Leaving {
-            self.abandon();
-            return;
-        }
-        if self.state != State::Fenced {
-            self.counters.fenced += 1;
-        }
-        self.raise(Event::Cause, Some(cause));
-        if self.state == State::Fenced {
-            self.cause = Some(cause);
-        }
-    }
-
-    /// Stops admitting and drops the right to every client. Nothing is sent until the kernel has
-    /// followed.
-    pub(super) fn give_up_rights(&mut self) {
-        self.accepts = nlb_protocol::Buckets::EMPTY;
-        self.releasing = None;
-        self.clients.clear();
-        self.log.void();
-        self.kernel.flush();
-        self.sender.dirty = true;
-    }
-
-    /// Peers that were silent for dead-after are dead.
-    pub(super) fn expire_peers(&mut self) {
-        let dead_after = self.config.timing.dead_after;
-        let dead: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| self.now.since(peer.heard) >= dead_after)
-            .map(|(node, _)| node)
-            .collect();
-        for node in dead {
-            let Some(limit) = self.rights_end(node) else { continue };
-            self.void_peer(node, limit);
-            if let Some(peer) = self.peers.retire(node, false) {
-                self.notify(Notice::PeerGone { node, state: peer.says.state });
-            }
-            self.sender.dirty = true;
-        }
-    }
-
-    /// When a peer that fell silent has certainly lost its rights (SPEC 6.9).
-    pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
-        let timing = &self.config.timing;
-        let peer = self.peers.get(node)?;
-        // Whether somebody else would have told of a later sign of life.
-        let confirmed = self.peers.iter().any(|(other, witness)| {
-            other != node && witness.says.state == State::Active && self.is_fresh(witness)
-        });
-        // One heartbeat more may have left and been lost on every link.
-        let unseen = timing.heartbeat + timing.frame_delay();
-        let last = if confirmed { timing.lease() } else { timing.rights() };
-        Some(peer.lively + last + unseen)
-    }
-
-    /// A peer ended without handing over: packets that arrived until `limit` may be answered.
-    pub(super) fn void_peer(&mut self, node: NodeId, limit: Time) {
-        let expires = limit.max(self.now) + self.config.timing.hold();
-        let Some(peer) = self.peers.get_mut(node) else { return };
-        let clients = peer.pins.void(peer.says.pin_version);
-        let answered = Some(core::mem::take(&mut peer.pins.answered));
-        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
-        let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
-        if !served && clients.is_empty() {
-            return;
-        }
-        self.waiting.remember_gone(Gone { limit, clients, answered, expires }, self.now);
-        if released {
-            return;
-        }
-        for bucket in nlb_protocol::Bucket::all() {
-            if !self.accepts.contains(bucket) {
-                self.waiting.doubt(bucket, limit);
-            }
-        }
     }
 
     /// Something came off the wire.
@@ -250,90 +152,12 @@ impl Engine {
     }
 
     /// Whether a peer's latest heartbeat still says whom it hears: not when it fell silent.
-    fn is_fresh(&self, peer: &Peer) -> bool {
+    pub(super) fn is_fresh(&self, peer: &Peer) -> bool {
         self.now.since(peer.heard) < self.config.timing.late()
     }
 
-    /// Keeps account of the nodes of lower id that are named and not heard.
-    fn note_unheard(&mut self) {
-        let me = self.config.node;
-        let mut named = BTreeMap::new();
-        for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
-            for ack in &peer.says.peers {
-                if ack.node < me && !self.peers.contains(ack.node) {
-                    named.entry(ack.node).or_insert(via);
-                }
-            }
-        }
-        let now = self.now;
-        let before = core::mem::take(&mut self.membership.unheard);
-        self.membership.unheard = named
-            .into_iter()
-            .map(|(node, via)| (node, (before.get(&node).map_or(now, |known| known.0), via)))
-            .collect();
-    }
-
-    /// R6, R7, R8: why this node must not serve now, if there is a reason.
-    fn fence_cause(&self) -> Option<FenceCause> {
-        let timing = &self.config.timing;
-        let fenced = self.state == State::Fenced;
-        if self.kernel.has_failed() {
-            return Some(FenceCause::Kernel);
-        }
-        if self.leave.is_over() {
-            return None;
-        }
-        let alone = self.membership.wanted_witness();
-        let deaf = alone.is_some_and(|since| self.now.since(since) >= timing.witness());
-        if deaf && (fenced || matches!(self.state, State::Active | State::Draining)) {
-            return Some(FenceCause::Deaf);
-        }
-        let joined = self.now.since(self.membership.joining_since);
-        if self.state == State::Joining && joined < timing.dead_after {
-            return None;
-        }
-        for (node, peer) in self.peers.iter() {
-            if machine::counts(peer.says.state)
-                && let Some(cause) = self.unheard_by(node, peer)
-            {
-                return Some(cause);
-            }
-        }
-        let grace = timing.grace();
-        for (node, (since, via)) in &self.membership.unheard {
-            if fenced || self.now.since(*since) >= grace {
-                return Some(FenceCause::PartialConnectivity { node: *node, via: *via });
-            }
-        }
-        self.too_few()
-    }
-
-    /// R6: whether this peer, which takes part, does not hear this node.
-    fn unheard_by(&self, node: NodeId, peer: &Peer) -> Option<FenceCause> {
-        let timing = &self.config.timing;
-        let Some(acked) = peer.acked else {
-            let known = self.now.since(peer.appeared) >= timing.grace();
-            return (known || self.state == State::Fenced).then_some(FenceCause::Unheard(node));
-        };
-        let active = peer.says.state == State::Active;
-        if active && peer.says.seed != self.seed && node < self.config.node {
-            return Some(FenceCause::ForeignSeed(node));
-        }
-        let fresh = self.now.since(peer.heard) < timing.heartbeat * 2;
-        let stale =
-            self.sender.sent_at(acked).is_none_or(|sent| self.now.since(sent) >= timing.rights());
-        (fresh && stale && self.sender.last_left().is_some())
-            .then_some(FenceCause::StaleAcknowledgement(node))
-    }
-
-    /// R8: whether the group is smaller than it must be to serve.
-    fn too_few(&self) -> Option<FenceCause> {
-        let serving = matches!(self.state, State::Active | State::Draining | State::Fenced);
-        (serving && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
-    }
-
     /// How many nodes, this one included, could serve together.
-    fn group(&self) -> usize {
+    pub(super) fn group(&self) -> usize {
         let others = self.peers.iter().filter(|(_, peer)| {
             peer.hears_us() && !matches!(peer.says.state, State::Leaving | State::Restarting)
         });
@@ -427,47 +251,6 @@ impl Engine {
             }
             State::Fenced => note(self.membership.fenced_at + timing.quarantine()),
             State::Active | State::Draining | State::Leaving | State::Restarting => {}
-        }
-    }
-
-    /// Why the node is not active, in words.
-    pub(super) fn cause_words(&self) -> Option<String> {
-        match self.state {
-            State::Joining => Some(self.joining_words()),
-            State::Fenced => self.cause.map(|cause| match cause {
-                FenceCause::Unheard(node) => format!("node {node} does not hear this node"),
-                FenceCause::StaleAcknowledgement(node) => {
-                    format!("node {node} has not heard this node lately")
-                }
-                FenceCause::PartialConnectivity { node, via } => {
-                    format!("node {via} hears node {node}, this node does not")
-                }
-                FenceCause::Silent => "this node sent nothing for too long".to_owned(),
-                FenceCause::Deaf => "nothing reaches this node any more".to_owned(),
-                FenceCause::ForeignSeed(node) => {
-                    format!("node {node} runs under another hash seed")
-                }
-                FenceCause::Kernel => "the kernel refused the rules".to_owned(),
-                FenceCause::TooFew => "fewer nodes than min_members".to_owned(),
-            }),
-            State::Active | State::Draining | State::Leaving | State::Restarting => None,
-        }
-    }
-
-    fn joining_words(&self) -> String {
-        if self.kernel.is_flushing() {
-            return "waits for the kernel".to_owned();
-        }
-        let said = self.membership.said_joining.map(|(_, said)| said);
-        let silent = self.peers.iter().find(|(_, peer)| {
-            machine::counts(peer.says.state) && (peer.acked.is_none() || peer.acked < said)
-        });
-        match silent {
-            Some((node, _)) => format!("waits for node {node} to acknowledge"),
-            None if self.membership.wanted_witness().is_some() => {
-                "listens; nothing came off the wire yet".to_owned()
-            }
-            None => "listens".to_owned(),
         }
     }
 }

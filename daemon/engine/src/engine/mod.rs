@@ -1,13 +1,16 @@
 //! The engine: one cluster on one node, without I/O.
 //!
 //! `handle_*` takes what happened, `poll_*` gives what shall happen. The parts, each in its file:
-//! [`machine`] the states, [`peers`] who is heard, [`membership`] hearing, joining and fencing,
+//! [`machine`] the states, [`peers`] who is heard, [`membership`] hearing and joining, [`fence`] when
+//! not to serve, [`gone`] peers that end,
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
 //! clients and their packets, [`pins`] the pin logs, [`kernel`] what the kernel was told,
 //! [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what people see.
 
 mod buckets;
 mod clients;
+mod fence;
+mod gone;
 mod idle;
 mod kernel;
 mod leave;
@@ -22,6 +25,7 @@ mod stage;
 mod timeout;
 mod transmit;
 mod view;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,133 @@
+//! When a node must not serve, and what it does then: R6, R7, R8 (SPEC 6.8).
+
+use std::collections::BTreeMap;
+
+use nlb_protocol::NodeId;
+use nlb_protocol::frame::State;
+
+use super::Engine;
+use super::machine::{self, Event};
+use super::peers::Peer;
+use crate::notice::FenceCause;
+
+impl Engine {
+    /// R6: whether the node has sent nothing for so long that it has no right left. A node that
+    /// holds none has none to lose.
+    pub(super) fn has_been_silent(&self) -> bool {
+        let holds = match self.state {
+            State::Active | State::Draining | State::Joining => true,
+            State::Leaving => self.leave.diverts(),
+            State::Fenced | State::Restarting => false,
+        };
+        holds
+            && self
+                .sender
+                .last_left()
+                .is_some_and(|left| self.now.since(left) >= self.config.timing.rights())
+    }
+
+    /// Fences, whatever the state (SPEC 6.8). A leaving node goes at once instead.
+    pub(super) fn fence(&mut self, cause: FenceCause) {
+        self.membership.fenced_at = self.now;
+        if self.state == State::Leaving {
+            self.abandon();
+            return;
+        }
+        if self.state != State::Fenced {
+            self.counters.fenced += 1;
+        }
+        self.raise(Event::Cause, Some(cause));
+        if self.state == State::Fenced {
+            self.cause = Some(cause);
+        }
+    }
+
+    /// Stops admitting and drops the right to every client. Nothing is sent until the kernel has
+    /// followed.
+    pub(super) fn give_up_rights(&mut self) {
+        self.accepts = nlb_protocol::Buckets::EMPTY;
+        self.releasing = None;
+        self.clients.clear();
+        self.log.void();
+        self.kernel.flush();
+        self.sender.dirty = true;
+    }
+
+    /// Keeps account of the nodes of lower id that are named and not heard.
+    pub(super) fn note_unheard(&mut self) {
+        let me = self.config.node;
+        let mut named = BTreeMap::new();
+        for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
+            for ack in &peer.says.peers {
+                if ack.node < me && !self.peers.contains(ack.node) {
+                    named.entry(ack.node).or_insert(via);
+                }
+            }
+        }
+        let now = self.now;
+        let before = core::mem::take(&mut self.membership.unheard);
+        self.membership.unheard = named
+            .into_iter()
+            .map(|(node, via)| (node, (before.get(&node).map_or(now, |known| known.0), via)))
+            .collect();
+    }
+
+    /// R6, R7, R8: why this node must not serve now, if there is a reason.
+    pub(super) fn fence_cause(&self) -> Option<FenceCause> {
+        let timing = &self.config.timing;
+        let fenced = self.state == State::Fenced;
+        if self.kernel.has_failed() {
+            return Some(FenceCause::Kernel);
+        }
+        if self.leave.is_over() {
+            return None;
+        }
+        let alone = self.membership.wanted_witness();
+        let deaf = alone.is_some_and(|since| self.now.since(since) >= timing.witness());
+        if deaf && (fenced || matches!(self.state, State::Active | State::Draining)) {
+            return Some(FenceCause::Deaf);
+        }
+        let joined = self.now.since(self.membership.joining_since);
+        if self.state == State::Joining && joined < timing.dead_after {
+            return None;
+        }
+        for (node, peer) in self.peers.iter() {
+            if machine::counts(peer.says.state)
+                && let Some(cause) = self.unheard_by(node, peer)
+            {
+                return Some(cause);
+            }
+        }
+        let grace = timing.grace();
+        for (node, (since, via)) in &self.membership.unheard {
+            if fenced || self.now.since(*since) >= grace {
+                return Some(FenceCause::PartialConnectivity { node: *node, via: *via });
+            }
+        }
+        self.too_few()
+    }
+
+    /// R6: whether this peer, which takes part, does not hear this node.
+    fn unheard_by(&self, node: NodeId, peer: &Peer) -> Option<FenceCause> {
+        let timing = &self.config.timing;
+        let Some(acked) = peer.acked else {
+            let known = self.now.since(peer.appeared) >= timing.grace();
+            return (known || self.state == State::Fenced).then_some(FenceCause::Unheard(node));
+        };
+        let active = peer.says.state == State::Active;
+        if active && peer.says.seed != self.seed && node < self.config.node {
+            return Some(FenceCause::ForeignSeed(node));
+        }
+        let fresh = self.now.since(peer.heard) < timing.heartbeat * 2;
+        let stale =
+            self.sender.sent_at(acked).is_none_or(|sent| self.now.since(sent) >= timing.rights());
+        (fresh && stale && self.sender.last_left().is_some())
+            .then_some(FenceCause::StaleAcknowledgement(node))
+    }
+
+    /// R8: whether the group is smaller than it must be to serve.
+    fn too_few(&self) -> Option<FenceCause> {
+        let serving = matches!(self.state, State::Active | State::Draining | State::Fenced);
+        (serving && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
+    }
+}

@@ -1,0 +1,67 @@
+//! Peers that end: when, and from when on nobody answers for them (SPEC 6.9).
+
+use nlb_protocol::NodeId;
+use nlb_protocol::frame::State;
+
+use super::Engine;
+use super::clients::Gone;
+use super::machine;
+use crate::notice::Notice;
+use crate::time::Time;
+
+impl Engine {
+    /// Peers that were silent for dead-after are dead.
+    pub(super) fn expire_peers(&mut self) {
+        let dead_after = self.config.timing.dead_after;
+        let dead: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| self.now.since(peer.heard) >= dead_after)
+            .map(|(node, _)| node)
+            .collect();
+        for node in dead {
+            let Some(limit) = self.rights_end(node) else { continue };
+            self.void_peer(node, limit);
+            if let Some(peer) = self.peers.retire(node, false) {
+                self.notify(Notice::PeerGone { node, state: peer.says.state });
+            }
+            self.sender.dirty = true;
+        }
+    }
+
+    /// When a peer that fell silent has certainly lost its rights (SPEC 6.9).
+    pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
+        let timing = &self.config.timing;
+        let peer = self.peers.get(node)?;
+        // Whether somebody else would have told of a later sign of life.
+        let confirmed = self.peers.iter().any(|(other, witness)| {
+            other != node && witness.says.state == State::Active && self.is_fresh(witness)
+        });
+        // One heartbeat more may have left and been lost on every link.
+        let unseen = timing.heartbeat + timing.frame_delay();
+        let last = if confirmed { timing.lease() } else { timing.rights() };
+        Some(peer.lively + last + unseen)
+    }
+
+    /// A peer ended without handing over: packets that arrived until `limit` may be answered.
+    pub(super) fn void_peer(&mut self, node: NodeId, limit: Time) {
+        let expires = limit.max(self.now) + self.config.timing.hold();
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let clients = peer.pins.void(peer.says.pin_version);
+        let answered = Some(core::mem::take(&mut peer.pins.answered));
+        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
+        let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
+        if !served && clients.is_empty() {
+            return;
+        }
+        self.waiting.remember_gone(Gone { limit, clients, answered, expires }, self.now);
+        if released {
+            return;
+        }
+        for bucket in nlb_protocol::Bucket::all() {
+            if !self.accepts.contains(bucket) {
+                self.waiting.doubt(bucket, limit);
+            }
+        }
+    }
+}
