@@ -214,7 +214,8 @@ fn measure(cluster: &Cluster, lost: Stamp, after: Vec<Attempt>) -> Result<Takeov
         .unwrap_or_default();
     // SYNs that came when the victim's lease was certainly over, and before the takeover.
     let dead_after = cluster.spec.dead_after();
-    let from = lost + dead_after * 6 / 10;
+    // Ten milliseconds are for the signal itself: the victim may send once more meanwhile.
+    let from = lost + dead_after * 6 / 10 + Duration::from_millis(10);
     let held = ledger
         .select(|question, exchange| {
             matches!(question, Question::Syn(..))
