@@ -22,6 +22,7 @@ const UNSAFE: &[&str] = &[
     "daemon/src/kernel/netlink.rs",
     "daemon/src/kernel/testing.rs",
     "daemon/src/link/sys.rs",
+    "daemon/src/priority.rs",
     "tests/src/inject.rs",
     "tests/src/netns.rs",
 ];
