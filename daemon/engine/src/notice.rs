@@ -25,6 +25,8 @@ pub enum FenceCause {
     ForeignSeed(NodeId),
     /// The kernel did not take what it was told.
     Kernel,
+    /// Another machine has this node's id, serves, and has the lower incarnation.
+    OwnNodeId,
     /// Fewer nodes than `min_members`.
     TooFew,
 }

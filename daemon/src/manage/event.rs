@@ -138,9 +138,11 @@ pub fn describe(notice: &Notice, name: impl Fn(NodeId) -> String) -> (&'static s
         Notice::Overlap { node, buckets } => {
             ("overlap", format!("{} and this node both accepted {buckets} buckets", who(node)))
         }
-        Notice::OwnNodeId => {
-            ("own-node-id", "another machine has this node's id: give it another".to_owned())
-        }
+        Notice::OwnNodeId => (
+            "own-node-id",
+            "another machine has this node's id: give one of them another (`node: (id: …)`)"
+                .to_owned(),
+        ),
         Notice::Left => ("left", "this node has left the cluster".to_owned()),
     }
 }
@@ -162,6 +164,7 @@ fn why(cause: &FenceCause, who: &impl Fn(&NodeId) -> Who) -> String {
             format!("{} runs the cluster under another hash seed", who(node))
         }
         FenceCause::Kernel => "the kernel did not take the rules".to_owned(),
+        FenceCause::OwnNodeId => "another machine has this node's id and serves".to_owned(),
         FenceCause::TooFew => "fewer nodes than `min_members`".to_owned(),
     }
 }

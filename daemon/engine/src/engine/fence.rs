@@ -82,9 +82,14 @@ impl Engine {
         if self.leave.is_over() {
             return None;
         }
+        let (mine, twin) = (self.config.incarnation, &self.membership.twin);
+        let serves = matches!(self.state, State::Active | State::Draining);
+        if (fenced || serves) && twin.ousts(mine, self.now, timing.dead_after) {
+            return Some(FenceCause::OwnNodeId);
+        }
         let alone = self.membership.wanted_witness();
         let deaf = alone.is_some_and(|since| self.now.since(since) >= timing.witness());
-        if deaf && (fenced || matches!(self.state, State::Active | State::Draining)) {
+        if deaf && (fenced || serves) {
             return Some(FenceCause::Deaf);
         }
         let joined = self.now.since(self.membership.joining_since);

@@ -8,6 +8,7 @@ use nlb_protocol::{NodeId, Sequence};
 use super::Engine;
 use super::machine::{self, Event};
 use super::peers::Peer;
+use super::twin::Twin;
 use crate::notice::{FenceCause, Notice};
 use crate::time::Time;
 
@@ -28,6 +29,8 @@ pub(super) struct Membership {
     alone_since: Option<Time>,
     /// Something came off the wire since then.
     witnessed: bool,
+    /// Another machine with this node's id.
+    pub(super) twin: Twin,
 }
 
 impl Membership {
@@ -40,6 +43,7 @@ impl Membership {
             unheard: BTreeMap::new(),
             alone_since: None,
             witnessed: false,
+            twin: Twin::default(),
         }
     }
 
@@ -216,9 +220,16 @@ impl Engine {
             && (full || short)
             && self.membership.unheard.is_empty()
             && !foreign_seed
+            && !self.is_barred()
             && sees
             && !self.kernel.is_flushing()
             && self.group() >= self.config.min_members
+    }
+
+    /// Whether another machine with this node's id keeps it from joining.
+    pub(super) fn is_barred(&self) -> bool {
+        let dead_after = self.config.timing.dead_after;
+        self.membership.twin.bars(self.config.incarnation, self.now, dead_after)
     }
 
     /// Deadlines of this file's rules.
@@ -234,6 +245,9 @@ impl Engine {
         }
         for (since, _) in self.membership.unheard.values() {
             note(*since + timing.grace());
+        }
+        if let Some(gone) = self.membership.twin.deadline(timing.dead_after) {
+            note(gone);
         }
         if let Some(since) = self.membership.wanted_witness() {
             note(since + timing.witness());

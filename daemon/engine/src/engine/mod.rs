@@ -24,6 +24,7 @@ mod sender;
 mod stage;
 mod timeout;
 mod transmit;
+mod twin;
 mod view;
 mod words;
 

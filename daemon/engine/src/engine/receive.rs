@@ -22,7 +22,7 @@ impl Engine {
     pub(super) fn receive(&mut self, frame: Frame, arrival: Time) {
         let header = frame.header;
         if header.node == self.config.node {
-            self.own_id(&header);
+            self.own_id(&header, &frame.message, arrival);
             return;
         }
         if header.incarnation.0 == 0 || header.cluster != self.config.cluster {
@@ -48,13 +48,17 @@ impl Engine {
         }
     }
 
-    /// A frame with this node's id: its own, come back, or another machine's.
-    fn own_id(&mut self, header: &Header) {
-        if header.incarnation != self.config.incarnation {
-            self.counters.own_node_id += 1;
-            if self.counters.own_node_id.is_power_of_two() {
-                self.notify(Notice::OwnNodeId);
-            }
+    /// A frame with this node's id: its own, come back, or another machine's (SPEC 6.3.9).
+    fn own_id(&mut self, header: &Header, message: &Message, arrival: Time) {
+        if header.incarnation == self.config.incarnation {
+            return;
+        }
+        self.counters.own_node_id += 1;
+        if self.counters.own_node_id.is_power_of_two() {
+            self.notify(Notice::OwnNodeId);
+        }
+        if let Message::Heartbeat(heartbeat) = message {
+            self.membership.twin.hear(header, heartbeat.state, arrival);
         }
     }
 

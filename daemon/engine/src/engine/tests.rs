@@ -43,7 +43,11 @@ pub(super) struct Segment {
 impl Segment {
     pub(super) fn new(count: u64) -> Self {
         let now = Time::from_nanos(60_000_000_000);
-        let nodes = (1..=count).map(|node| Some(Engine::new(config(node), now))).collect();
+        Self::of((1..=count).map(config), now)
+    }
+
+    fn of(configs: impl Iterator<Item = Config>, now: Time) -> Self {
+        let nodes = configs.map(|config| Some(Engine::new(config, now))).collect();
         Self { now, nodes, verdicts: Vec::new(), notices: Vec::new(), others: true }
     }
 
@@ -199,4 +203,31 @@ fn whoever_loses_the_last_peer_without_a_word_may_be_deaf() {
     segment.others = true;
     segment.run(SECOND * 4);
     assert_eq!(segment.shares(), [4096]);
+}
+
+#[test]
+fn of_two_machines_with_one_id_only_one_serves() {
+    let twin = |incarnation| Config { incarnation: Incarnation(incarnation), ..config(1) };
+    let now = Time::from_nanos(60_000_000_000);
+    let mut segment = Segment::of([twin(9), twin(8)].into_iter(), now);
+    segment.run(SECOND * 3);
+    assert_eq!(segment.shares(), [0, 4096]);
+    let cause = segment.node(0).snapshot(now).cause;
+    assert_eq!(cause.as_deref(), Some("another machine has this node's id"));
+    // The other takes over when the first is gone.
+    segment.nodes[1] = None;
+    segment.run(SECOND * 3);
+    assert_eq!(segment.shares(), [4096]);
+}
+
+#[test]
+fn a_machine_with_the_id_of_one_that_serves_does_not_join() {
+    let twin = |incarnation| Config { incarnation: Incarnation(incarnation), ..config(1) };
+    let now = Time::from_nanos(60_000_000_000);
+    let mut segment = Segment::of([twin(9)].into_iter(), now);
+    segment.run(SECOND * 3);
+    let now = segment.now;
+    segment.nodes.push(Some(Engine::new(twin(8), now)));
+    segment.run(SECOND * 3);
+    assert_eq!(segment.shares(), [4096, 0]);
 }

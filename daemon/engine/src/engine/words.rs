@@ -25,6 +25,7 @@ impl Engine {
                     format!("node {node} runs under another hash seed")
                 }
                 FenceCause::Kernel => "the kernel refused the rules".to_owned(),
+                FenceCause::OwnNodeId => "another machine has this node's id".to_owned(),
                 FenceCause::TooFew => "fewer nodes than min_members".to_owned(),
             }),
             State::Active | State::Draining | State::Leaving | State::Restarting => None,
@@ -34,6 +35,9 @@ impl Engine {
     fn joining_words(&self) -> String {
         if self.kernel.is_flushing() {
             return "waits for the kernel".to_owned();
+        }
+        if self.is_barred() {
+            return "another machine has this node's id".to_owned();
         }
         let said = self.membership.said_joining.map(|(_, said)| said);
         let silent = self.peers.iter().find(|(_, peer)| {
