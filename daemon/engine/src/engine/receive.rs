@@ -48,7 +48,7 @@ impl Engine {
         }
     }
 
-    /// A frame with this node's id: its own, come back, or another machine's (SPEC 6.3.9).
+    /// A frame with this node's id: its own, come back, or another machine's (SPEC 6.3.8).
     fn own_id(&mut self, header: &Header, message: &Message, arrival: Time) {
         if header.incarnation == self.config.incarnation {
             return;

@@ -1,4 +1,4 @@
-//! Another machine with this node's id (SPEC 6.3.9): a cloned disk, most likely.
+//! Another machine with this node's id (SPEC 6.3.8): a cloned disk, most likely.
 //!
 //! Two nodes of one id cannot be told apart by anybody, so one of them must not serve: whoever
 //! came second does not join, and where both serve (a partition healed) the higher incarnation
