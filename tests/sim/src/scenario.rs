@@ -269,6 +269,13 @@ fn finish(world: &mut World, unit: u64, served: &mut (u64, u64)) {
     }
     let until = (world.last_fault + unit * SETTLE).max(world.now);
     sample(world, until, served);
+    // With every tenth frame lost a node is unheard by chance now and then, for one more round.
+    let patience = if world.settings.loss >= 100_000 { unit * SETTLE } else { 0 };
+    let end = world.now + patience;
+    while world.now < end && world.unsettled().is_some() {
+        let next = world.now + unit / 20;
+        world.run(next);
+    }
     if let Some(why) = world.unsettled() {
         world.check.violations.push(Violation::NotSettled { at: world.now, why });
     }
