@@ -53,6 +53,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    // Whoever started us may have blocked signals; ours would then never come.
+    nix::sys::signal::SigSet::all().thread_unblock().context("cannot unblock signals")?;
     let location = arguments.config.as_deref().map_or_else(Location::standard, Location::named);
     let config = load(&location, &Host)?;
     if arguments.check {

@@ -36,7 +36,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_protocol::frame::{Frame, State};
-use nlb_protocol::{Bucket, Buckets, Digest, Epoch, NodeId, Sequence, Weight};
+use nlb_protocol::{Buckets, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
 use self::kernel::{Filter, Kernel};
@@ -49,9 +49,7 @@ use self::sender::Sender;
 pub use self::sender::frames_bound;
 use self::view::ViewState;
 use crate::config::Config;
-use crate::manage::{
-    BucketView, ClientView, Command, CommandError, Counters, Explanation, Outcome, Snapshot,
-};
+use crate::manage::{Command, CommandError, Counters, Outcome};
 use crate::notice::{FenceCause, Notice};
 use crate::packet::{ClientPacket, PacketId, Verdict};
 use crate::plan::{Generation, KernelPlan};
@@ -318,66 +316,6 @@ impl Engine {
         machine::serves(self.state)
             && !self.leave.is_over()
             && (self.accepts.contains(self.bucket(asker)) || !self.view.converged)
-    }
-
-    /// The bucket of a client under the seed in use.
-    #[must_use]
-    pub fn bucket(&self, client: IpAddr) -> Bucket {
-        nlb_protocol::hash::bucket(client, self.seed)
-    }
-
-    /// The cluster as this node sees it.
-    #[must_use]
-    pub fn snapshot(&self, now: Time) -> Snapshot {
-        self.read_snapshot(now)
-    }
-
-    /// Every bucket.
-    #[must_use]
-    pub fn buckets(&self) -> Vec<BucketView> {
-        Bucket::all().map(|bucket| self.read_bucket(bucket)).collect()
-    }
-
-    /// At most `limit` of the clients that this node keeps.
-    #[must_use]
-    pub fn clients(&self, limit: usize, now: Time) -> Vec<ClientView> {
-        self.read_clients(limit, now)
-    }
-
-    /// Where a client goes, and why.
-    #[must_use]
-    pub fn explain(&self, client: IpAddr, now: Time) -> Explanation {
-        self.read_explanation(client, now)
-    }
-
-    /// This node's id.
-    #[must_use]
-    pub fn node(&self) -> NodeId {
-        self.config.node
-    }
-
-    /// This node's state.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// The buckets whose new clients this node accepts now.
-    #[must_use]
-    pub fn accepts(&self) -> &Buckets {
-        &self.accepts
-    }
-
-    /// The epoch and digest that this node's heartbeats name.
-    #[must_use]
-    pub fn view(&self) -> (Epoch, Digest) {
-        self.view.named
-    }
-
-    /// Notices that were dropped because nobody fetched them.
-    #[must_use]
-    pub fn notices_lost(&self) -> u64 {
-        self.notices_lost
     }
 
     /// Takes the time, and gives up what was lost by not sending: before anything else, because

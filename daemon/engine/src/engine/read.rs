@@ -2,14 +2,75 @@
 
 use core::net::IpAddr;
 
+use nlb_protocol::frame::State;
 use nlb_protocol::table::{Table, View};
-use nlb_protocol::{Bucket, NodeId, hash};
+use nlb_protocol::{Bucket, Buckets, Digest, Epoch, NodeId, hash};
 
 use super::Engine;
 use crate::manage::{BucketView, ClientView, Explanation, NodeView, Snapshot};
 use crate::time::Time;
 
 impl Engine {
+    /// The bucket of a client under the seed in use.
+    #[must_use]
+    pub fn bucket(&self, client: IpAddr) -> Bucket {
+        hash::bucket(client, self.seed)
+    }
+
+    /// The cluster as this node sees it.
+    #[must_use]
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        self.read_snapshot(now)
+    }
+
+    /// Every bucket.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<BucketView> {
+        Bucket::all().map(|bucket| self.read_bucket(bucket)).collect()
+    }
+
+    /// At most `limit` of the clients that this node keeps.
+    #[must_use]
+    pub fn clients(&self, limit: usize, now: Time) -> Vec<ClientView> {
+        self.read_clients(limit, now)
+    }
+
+    /// Where a client goes, and why.
+    #[must_use]
+    pub fn explain(&self, client: IpAddr, now: Time) -> Explanation {
+        self.read_explanation(client, now)
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// This node's state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The buckets whose new clients this node accepts now.
+    #[must_use]
+    pub fn accepts(&self) -> &Buckets {
+        &self.accepts
+    }
+
+    /// The epoch and digest that this node's heartbeats name.
+    #[must_use]
+    pub fn view(&self) -> (Epoch, Digest) {
+        self.view.named
+    }
+
+    /// Notices that were dropped because nobody fetched them.
+    #[must_use]
+    pub fn notices_lost(&self) -> u64 {
+        self.notices_lost
+    }
+
     pub(super) fn read_snapshot(&self, now: Time) -> Snapshot {
         let mut nodes: Vec<NodeView> = self
             .peers
