@@ -47,10 +47,11 @@ impl Timing {
     }
 
     /// How long a node that has just been heard, or been named by others, may lack its
-    /// acknowledgement before somebody fences.
+    /// acknowledgement before somebody fences. Longer than `late`, after which a peer's last words
+    /// count no more: who is gone cannot name somebody for so long.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        self.dead_after * 3 / 10
+        self.dead_after * 4 / 10
     }
 
     /// How long a witness is waited for before the node takes itself for deaf.

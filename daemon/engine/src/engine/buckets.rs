@@ -115,7 +115,8 @@ impl Engine {
         }
     }
 
-    /// Clients of buckets that came back need no pin.
+    /// Clients of buckets that came back need no pin, unless a peer keeps them too and has to see
+    /// that this node goes on with them (SPEC 6.7.6).
     fn unpin_own(&mut self, buckets: &Buckets) {
         if self.log.len() == 0 {
             return;
@@ -123,6 +124,8 @@ impl Engine {
         for bucket in buckets.iter() {
             let pinned: Vec<IpAddr> =
                 self.clients.of(bucket).filter(|client| self.log.is_pinned(*client)).collect();
+            let alone = |client: &IpAddr| self.keeper(*client).is_none();
+            let pinned: Vec<IpAddr> = pinned.into_iter().filter(alone).collect();
             pinned.into_iter().for_each(|client| self.log.unpin(client));
         }
     }

@@ -53,19 +53,30 @@ impl Engine {
         self.sender.dirty = true;
     }
 
-    /// Keeps account of the nodes of lower id that are named and not heard.
+    /// Keeps account of the nodes that are named and not heard.
     pub(super) fn note_unheard(&mut self) {
         let me = self.config.node;
         let mut named = BTreeMap::new();
         for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
             for ack in &peer.says.peers {
-                if ack.node < me && !self.peers.contains(ack.node) {
+                if ack.node != me && !self.peers.contains(ack.node) {
                     named.entry(ack.node).or_insert(via);
                 }
             }
         }
         let now = self.now;
         let before = core::mem::take(&mut self.membership.unheard);
+        let recent = self.config.timing.dead_after;
+        let ended = |node: &NodeId| {
+            !named.contains_key(node)
+                && !self.peers.contains(*node)
+                && !self.peers.ended_lately(*node, recent, now)
+        };
+        if before.keys().any(ended) {
+            // Whoever is named no more was never heard here: when it ceased to answer is not
+            // known, only that it has (SPEC 6.9).
+            self.doubt_all(now);
+        }
         self.membership.unheard = named
             .into_iter()
             .map(|(node, via)| (node, (before.get(&node).map_or(now, |known| known.0), via)))
@@ -104,7 +115,8 @@ impl Engine {
             }
         }
         let grace = timing.grace();
-        for (node, (since, via)) in &self.membership.unheard {
+        let lower = self.membership.unheard.iter().filter(|(node, _)| **node < self.config.node);
+        for (node, (since, via)) in lower {
             if fenced || self.now.since(*since) >= grace {
                 return Some(FenceCause::PartialConnectivity { node: *node, via: *via });
             }

@@ -22,7 +22,7 @@ impl Engine {
         for node in dead {
             let Some(limit) = self.rights_end(node) else { continue };
             self.void_peer(node, limit);
-            if let Some(peer) = self.peers.retire(node, false) {
+            if let Some(peer) = self.peers.retire(node, false, self.now) {
                 self.notify(Notice::PeerGone { node, state: peer.says.state });
             }
             self.sender.dirty = true;
@@ -58,6 +58,12 @@ impl Engine {
         if released {
             return;
         }
+        self.doubt_all(limit);
+    }
+
+    /// Packets that arrived until `limit` may be answered, but for the buckets that this node
+    /// accepts already.
+    pub(super) fn doubt_all(&mut self, limit: Time) {
         for bucket in nlb_protocol::Bucket::all() {
             if !self.accepts.contains(bucket) {
                 self.waiting.doubt(bucket, limit);

@@ -23,7 +23,7 @@ pub(super) struct Membership {
     pub(super) active_since: Time,
     /// When a fence cause was last seen.
     pub(super) fenced_at: Time,
-    /// Nodes of lower id that others name and this node does not hear, with since when.
+    /// Nodes that others name and this node does not hear: since when, and who names them.
     pub(super) unheard: BTreeMap<NodeId, (Time, NodeId)>,
     /// Since when nobody is heard, if so.
     alone_since: Option<Time>,
@@ -218,7 +218,7 @@ impl Engine {
         let sees = !self.peers.is_empty() || self.membership.witnessed;
         acknowledged
             && (full || short)
-            && self.membership.unheard.is_empty()
+            && self.membership.unheard.keys().all(|node| *node > self.config.node)
             && !foreign_seed
             && !self.is_barred()
             && sees

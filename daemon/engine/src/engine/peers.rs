@@ -1,5 +1,6 @@
 //! The peers that this node hears, and who is remembered of those it heard (SPEC 6.3).
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use nlb_protocol::frame::{Header, Heartbeat, PeerAck};
@@ -70,11 +71,23 @@ pub(super) enum Refusal {
     Unknown,
 }
 
+/// A life that is not heard any more.
+#[derive(Debug)]
+struct Past {
+    node: NodeId,
+    incarnation: Incarnation,
+    /// The number of its last frame.
+    last: Sequence,
+    /// Another life of the node began after it: it never comes back.
+    over: bool,
+    ended: Time,
+}
+
 /// Everyone who is heard.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     map: BTreeMap<NodeId, Peer>,
-    retired: VecDeque<(NodeId, Incarnation, Sequence, bool)>,
+    retired: VecDeque<Past>,
 }
 
 impl Peers {
@@ -106,14 +119,13 @@ impl Peers {
         {
             return if header.sequence > peer.sequence { Ok(()) } else { Err(Refusal::Replayed) };
         }
-        let past = self.retired.iter().find(|(node, incarnation, _, _)| {
-            *node == header.node && *incarnation == header.incarnation
-        });
+        let past = self
+            .retired
+            .iter()
+            .find(|past| past.node == header.node && past.incarnation == header.incarnation);
         match past {
-            Some((_, _, _, true)) => return Err(Refusal::OldIncarnation),
-            Some((_, _, last, false)) if header.sequence <= *last => {
-                return Err(Refusal::Replayed);
-            }
+            Some(past) if past.over => return Err(Refusal::OldIncarnation),
+            Some(past) if header.sequence <= past.last => return Err(Refusal::Replayed),
             _ => {}
         }
         match self.map.get(&header.node) {
@@ -143,26 +155,34 @@ impl Peers {
     }
 
     /// Takes a peer out and remembers its life. `replaced`: another life has begun.
-    pub(super) fn retire(&mut self, node: NodeId, replaced: bool) -> Option<Peer> {
+    pub(super) fn retire(&mut self, node: NodeId, replaced: bool, now: Time) -> Option<Peer> {
         let peer = self.map.remove(&node)?;
         if self.retired.len() >= RETIRED {
             self.retired.pop_front();
         }
-        let lives = |entry: &(NodeId, Incarnation, Sequence, bool)| {
-            entry.0 == node && entry.1 == peer.incarnation
-        };
-        self.retired.retain(|entry| !lives(entry));
+        self.retired.retain(|past| past.node != node || past.incarnation != peer.incarnation);
         if replaced {
-            let older = self.retired.iter_mut().filter(|entry| entry.0 == node);
-            older.for_each(|entry| entry.3 = true);
+            let older = self.retired.iter_mut().filter(|past| past.node == node);
+            older.for_each(|past| past.over = true);
         }
-        self.retired.push_back((node, peer.incarnation, peer.sequence, replaced));
+        self.retired.push_back(Past {
+            node,
+            incarnation: peer.incarnation,
+            last: peer.sequence,
+            over: replaced,
+            ended: now,
+        });
         Some(peer)
+    }
+
+    /// Whether `node` was heard until less than `within` ago.
+    pub(super) fn ended_lately(&self, node: NodeId, within: Duration, now: Time) -> bool {
+        self.retired.iter().any(|past| past.node == node && now.since(past.ended) < within)
     }
 
     /// A node that had gone is back in a new life: its earlier ones are over for good.
     pub(super) fn begin_life(&mut self, node: NodeId, incarnation: Incarnation) {
-        let older = self.retired.iter_mut().filter(|entry| entry.0 == node);
-        older.for_each(|entry| entry.3 = entry.1 != incarnation);
+        let older = self.retired.iter_mut().filter(|past| past.node == node);
+        older.for_each(|past| past.over = past.incarnation != incarnation);
     }
 }

@@ -123,7 +123,7 @@ impl Engine {
         if self.peers.contains(node) {
             // Its kernel was flushed before it spoke again (SPEC 6.8).
             self.void_peer(node, arrival + self.config.timing.skew());
-            self.peers.retire(node, true);
+            self.peers.retire(node, true, self.now);
         }
         self.peers.begin_life(node, incarnation);
         let peer = Peer {
