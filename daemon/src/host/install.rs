@@ -68,8 +68,8 @@ impl Installer {
         !self.record.changes.is_empty()
     }
 
-    /// Brings the host to what is wanted. Everything that can be checked is checked before
-    /// anything is changed.
+    /// Brings the host to what is wanted. Everything that can be checked is checked before an
+    /// address is added or taken away.
     ///
     /// # Errors
     /// See [`HostError`]. What was done before the error stays, is in the record, and is undone
@@ -81,8 +81,10 @@ impl Installer {
     ) -> Result<Installed, HostError> {
         let mut installed = Installed::default();
         self.check(netlink, wanted).await?;
-        // The ARP settings first: the kernel must not answer for the addresses for a moment.
+        // The ARP settings first: the kernel must not answer for the addresses for a moment, and
+        // on an interface that cannot be used otherwise it must not either.
         let interfaces = self.silence(netlink, wanted, &mut installed).await?;
+        check_ipv6(netlink, wanted).await?;
         for service in &wanted.links {
             let link = self.service_link(netlink, &service.name).await?;
             for address in &service.addresses {
@@ -119,17 +121,6 @@ impl Installer {
                     let link = netlink.link_by_index(*index).await?;
                     let link = link.map_or_else(|| index.0.to_string(), |link| link.name);
                     return Err(HostError::AddressTaken { address: *address, link });
-                }
-            }
-        }
-        let v6 = wanted.links.iter().flat_map(|link| &link.addresses).find(|one| one.is_ipv6());
-        if let Some(address) = v6 {
-            for interface in &wanted.interfaces {
-                if netlink.link(interface).await?.is_some() && !sysctl::has_ipv6(interface) {
-                    return Err(HostError::Ipv6Disabled {
-                        link: interface.clone(),
-                        address: *address,
-                    });
                 }
             }
         }
@@ -198,7 +189,7 @@ impl Installer {
         })?;
         let added = netlink.add_dummy(name).await;
         if let Err(error) = added {
-            self.record.change(|changes| changes.links.retain(|one| one != name))?;
+            self.record.forget(|changes| changes.links.retain(|one| one != name));
             if !matches!(error.errno(), Some(libc::EOPNOTSUPP)) {
                 return Err(error);
             }
@@ -229,7 +220,7 @@ impl Installer {
             Err(error) if error.errno() == Some(libc::EEXIST) && before.is_some() => Ok(()),
             Err(error) => {
                 if before.is_none() {
-                    self.record.change(|changes| changes.addresses.remove(&address))?;
+                    self.record.forget(|changes| drop(changes.addresses.remove(&address)));
                 }
                 Err(error)
             }
@@ -253,7 +244,7 @@ impl Installer {
             if let Some(link) = netlink.link(&link).await? {
                 netlink.delete_address(&link, address).await?;
             }
-            self.record.change(|changes| changes.addresses.remove(&address))?;
+            self.record.forget(|changes| drop(changes.addresses.remove(&address)));
         }
         for name in self.record.changes.links.clone() {
             if installed.links.contains_key(&name) {
@@ -262,7 +253,7 @@ impl Installer {
             if let Some(link) = netlink.link(&name).await? {
                 netlink.delete_link(&link).await?;
             }
-            self.record.change(|changes| changes.links.retain(|one| *one != name))?;
+            self.record.forget(|changes| changes.links.retain(|one| *one != name));
         }
         Ok(())
     }
@@ -288,10 +279,22 @@ impl Installer {
                     }
                 }
             }
-            self.record.change(|changes| changes.settings.remove(&index))?;
+            self.record.forget(|changes| drop(changes.settings.remove(&index)));
         }
         Ok(())
     }
+}
+
+/// Whether the wanted interfaces speak IPv6, if they must.
+async fn check_ipv6(netlink: &Netlink, wanted: &Wanted) -> Result<(), HostError> {
+    let mut addresses = wanted.links.iter().flat_map(|link| &link.addresses);
+    let Some(address) = addresses.find(|one| one.is_ipv6()) else { return Ok(()) };
+    for interface in &wanted.interfaces {
+        if netlink.link(interface).await?.is_some() && !sysctl::has_ipv6(interface) {
+            return Err(HostError::Ipv6Disabled { link: interface.clone(), address: *address });
+        }
+    }
+    Ok(())
 }
 
 /// The loopback link, up: in a fresh namespace it is not, and its addresses do not work.

@@ -87,6 +87,15 @@ impl Record {
         }
         Ok(value)
     }
+
+    /// Takes out of the record what was put back. A record that cannot be written names too much
+    /// then, which harms nobody: what is not there is not put back twice.
+    pub(super) fn forget(&mut self, edit: impl FnOnce(&mut Changes)) {
+        edit(&mut self.changes);
+        if let Err(error) = save(&self.path, &self.changes) {
+            tracing::warn!(path = %self.path.display(), %error, "the record names too much");
+        }
+    }
 }
 
 /// One file in the place of the other, or none for an empty record.

@@ -134,6 +134,9 @@ fn what_cannot_work_is_refused_with_a_reason() {
         let error = install(&pair.node, run.path(), &wanted()).unwrap_err();
         assert!(matches!(&error, HostError::Ipv6Disabled { link, .. } if link == "n0"));
         assert!(error.to_string().contains("net.ipv6.conf.n0.disable_ipv6"), "{error}");
+        // The kernel is silent there all the same: the addresses may be in use elsewhere.
+        assert_eq!(setting(&pair.node, "n0", "arp_ignore"), "1");
+        install(&pair.node, run.path(), &Wanted::default()).unwrap();
         pair.node.set_sysctl("net/ipv6/conf/n0/disable_ipv6", "0").unwrap();
 
         set(&pair.node, "all", "arp_ignore", "5");
@@ -246,7 +249,12 @@ fn links_are_watched() {
             let netlink = Netlink::connect().unwrap();
             let mut watch = LinkWatch::open(["n0".to_owned(), "later".to_owned()]).unwrap();
             let next = async |watch: &mut LinkWatch| {
-                timeout(PATIENCE, watch.next(&netlink)).await.unwrap().unwrap()
+                loop {
+                    match timeout(PATIENCE, watch.next(&netlink)).await.unwrap().unwrap() {
+                        LinkChange::Elsewhere => {}
+                        change => return change,
+                    }
+                }
             };
             let LinkChange::Appeared(link) = next(&mut watch).await else { panic!("appears") };
             assert_eq!(link.interface().unwrap(), pair.node_interface());
@@ -262,7 +270,7 @@ fn links_are_watched() {
                 match next(&mut watch).await {
                     LinkChange::Vanished(link) => seen.push(("vanished", link.name)),
                     LinkChange::Appeared(link) => seen.push(("appeared", link.name)),
-                    LinkChange::Changed { .. } => {}
+                    LinkChange::Changed { .. } | LinkChange::Elsewhere => {}
                 }
             }
             let expected = [("vanished", "n0".to_owned()), ("appeared", "later".to_owned())];
@@ -278,6 +286,61 @@ fn links_are_watched() {
             assert!(matches!(next(&mut watch).await, LinkChange::Appeared(_)));
         });
     });
+}
+
+/// An address that an administrator takes away is missed at once, and put back; looking on
+/// whether all is there wakes nobody.
+#[test]
+fn a_lost_address_is_noticed() {
+    privileged(|| {
+        let (pair, run) = (Pair::new(), tempfile::tempdir().unwrap());
+        let link = install(&pair.node, run.path(), &wanted()).unwrap().links["nlb0"].clone();
+        let before = state(&pair.node);
+        inside(&pair.node, || async {
+            let netlink = Netlink::connect().unwrap();
+            let mut installer = Installer::open(run.path()).unwrap();
+            let mut watch = LinkWatch::open(["n0".to_owned()]).unwrap();
+            assert_eq!(watch.changes(&netlink).await.unwrap().len(), 1);
+            for (address, length) in [(V4, 32), (V6, 128)] {
+                pair.node.ip(&format!("address delete {address}/{length} dev {link}")).unwrap();
+                let change = timeout(PATIENCE, watch.next(&netlink)).await.unwrap().unwrap();
+                assert_eq!(change, LinkChange::Elsewhere);
+                installer.install(&netlink, &wanted()).await.unwrap();
+                assert_eq!(state(&pair.node), before);
+                timeout(PATIENCE, watch.next(&netlink)).await.unwrap().unwrap();
+            }
+            installer.install(&netlink, &wanted()).await.unwrap();
+            let quiet = timeout(std::time::Duration::from_millis(200), watch.next(&netlink)).await;
+            assert!(quiet.is_err(), "{quiet:?}");
+        });
+    });
+}
+
+/// Without room for the record everything is put back all the same.
+#[test]
+fn a_full_disk_keeps_nothing_on_the_host() {
+    privileged(|| {
+        let (pair, run) = (Pair::new(), tempfile::tempdir().unwrap());
+        let before = state(&pair.node);
+        let path = run.path().to_owned();
+        inside(&pair.node, || async {
+            let netlink = Netlink::connect().unwrap();
+            let mut installer = Installer::open(&path).unwrap();
+            installer.install(&netlink, &wanted()).await.unwrap();
+            std::fs::remove_dir_all(&path).unwrap();
+            assert!(installer.install(&netlink, &more()).await.is_err());
+            installer.remove(&netlink).await.unwrap();
+            assert!(!installer.has_changes());
+        });
+        assert_eq!(state(&pair.node), before);
+    });
+}
+
+/// One address more than [`wanted`].
+fn more() -> Wanted {
+    let mut more = wanted();
+    more.links[0].addresses.push("10.9.0.52".parse().unwrap());
+    more
 }
 
 #[test]

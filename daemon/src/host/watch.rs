@@ -1,4 +1,4 @@
-//! Links that come, go and change.
+//! Links that come, go and change, and a word when addresses do.
 //!
 //! The kernel's notifications are only taken as "look again": what counts is what the links are
 //! when they are looked at. So a lost notification (`ENOBUFS`) costs nothing, and a burst of them
@@ -15,8 +15,8 @@ use tokio::io::unix::AsyncFd;
 use super::{HostError, LinkState, Netlink};
 use crate::link::sys;
 
-/// `RTMGRP_LINK`.
-const LINK_GROUP: u32 = 1;
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
 /// What happened to a link that is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum LinkChange {
         /// As it is.
         to: LinkState,
     },
+    /// Something else: an address, or a link that is not watched.
+    Elsewhere,
 }
 
 /// Watches links by name.
@@ -86,16 +88,33 @@ impl LinkWatch {
                 self.fd.async_io(sys::READABLE, drain).await.map_err(HostError::Netlink)?;
                 self.stale = true;
             }
-            let mut now = BTreeMap::new();
-            for name in &self.names {
-                if let Some(link) = netlink.link(name).await? {
-                    now.insert(name.clone(), link);
-                }
+            self.look(netlink).await?;
+            if self.changes.is_empty() {
+                return Ok(LinkChange::Elsewhere);
             }
-            self.changes.extend(compare(&self.known, &now));
-            self.known = now;
-            self.stale = false;
         }
+    }
+
+    /// The changes since the last look, without waiting for any.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub async fn changes(&mut self, netlink: &Netlink) -> Result<Vec<LinkChange>, HostError> {
+        self.look(netlink).await?;
+        Ok(self.changes.drain(..).collect())
+    }
+
+    async fn look(&mut self, netlink: &Netlink) -> Result<(), HostError> {
+        let mut now = BTreeMap::new();
+        for name in &self.names {
+            if let Some(link) = netlink.link(name).await? {
+                now.insert(name.clone(), link);
+            }
+        }
+        self.changes.extend(compare(&self.known, &now));
+        self.known = now;
+        self.stale = false;
+        Ok(())
     }
 }
 
@@ -118,7 +137,7 @@ fn open_socket() -> io::Result<Socket> {
         Type::RAW.nonblocking().cloexec(),
         Some(Protocol::from(libc::NETLINK_ROUTE)),
     )?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, LINK_GROUP))?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
     Ok(socket)
 }
 
