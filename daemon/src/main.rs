@@ -10,13 +10,17 @@ use clap::Parser;
 use nlb_varlink::{Limits, Server};
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
-use nlbd::manage::{self, Inbox, VarlinkBackend};
+use nlbd::manage::{self, Call, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
 use nlbd::{caps, kernel, log, priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// The socket of the management interface, in the run directory.
 const SOCKET: &str = "org.nlbd.Cluster";
+
+/// How long to wait after an error of the link monitor, so that a lasting one keeps nobody busy.
+const WATCH_PAUSE: Duration = Duration::from_millis(200);
 
 /// Several servers answer for one address, with no load balancer: the daemon.
 #[derive(Debug, Parser)]
@@ -101,19 +105,46 @@ async fn supervise(
         Supervisor::new(location, run_dir, config.clone(), capabilities, events).await?;
     if let Err(error) = supervisor.apply(config).await {
         // Nothing half-way stays behind.
-        supervisor.shutdown().await?;
+        if let Err(error) = supervisor.shutdown().await {
+            tracing::error!(%error, "not everything was put back");
+        }
         return Err(error.into());
     }
     let mut serving =
         tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
+    notify(&[sd_notify::NotifyState::Ready]);
+    let worked = tokio::select! {
+        worked = work(&mut supervisor, &mut calls, &mut signals) => worked,
+        _ = &mut serving => Err(anyhow::anyhow!("the management socket was closed")),
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    if let Err(error) = &worked {
+        tracing::error!(error = format!("{error:#}"), "nlbd cannot go on, and leaves");
+    }
+    // Whatever went wrong: what is handed over is answered, and no address stays without a daemon.
+    let put_back = supervisor.shutdown().await;
+    // Its end removes the socket.
+    serving.abort();
+    let _ = serving.await;
+    worked?;
+    put_back?;
+    tracing::info!("nlbd ends");
+    Ok(())
+}
+
+/// Does what there is to do until somebody ends the daemon.
+async fn work(
+    supervisor: &mut Supervisor,
+    calls: &mut mpsc::Receiver<Call>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
     let mut weigh = tokio::time::interval(SAMPLE_INTERVAL);
     weigh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watchdog = watchdog();
-    notify(&[sd_notify::NotifyState::Ready]);
     loop {
         tokio::select! {
-            _ = signals.term.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            _ = signals.term.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
                 let _ = supervisor.answer(manage::Request::Reload).await.inspect_err(
                     |error| tracing::error!(%error, "the configuration was not reloaded"),
@@ -124,36 +155,25 @@ async fn supervise(
                 // Whoever asked may have gone.
                 let _ = call.reply.send(answer);
             }
-            happened = supervisor.next() => match happened? {
-                Happened::Event(event) => {
+            happened = supervisor.next() => match happened {
+                Ok(Happened::Event(event)) => {
                     supervisor.handle_event(event, wall_clock_ms());
-                    clear_up(&mut supervisor).await?;
+                    supervisor.clear_up().await?;
                 }
-                Happened::Link(change) => supervisor.handle_link(&change).await?,
+                Ok(Happened::Link(change)) => supervisor.handle_link(&change).await,
+                Ok(Happened::Upkeep) => supervisor.keep_up().await,
+                Err(error) => {
+                    tracing::warn!(%error, "the host's links cannot be watched");
+                    tokio::time::sleep(WATCH_PAUSE).await;
+                }
             },
             _ = weigh.tick() => {
                 supervisor.weigh().await;
-                clear_up(&mut supervisor).await?;
+                supervisor.clear_up().await?;
             }
             _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
-            _ = &mut serving => bail!("the management socket was closed"),
         }
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
-    supervisor.shutdown().await?;
-    // Its end removes the socket.
-    serving.abort();
-    let _ = serving.await;
-    tracing::info!("nlbd ends");
-    Ok(())
-}
-
-/// Clears up behind clusters that somebody asked to leave.
-async fn clear_up(supervisor: &mut Supervisor) -> anyhow::Result<()> {
-    for name in supervisor.ended() {
-        supervisor.end(&name).await?;
-    }
-    Ok(())
 }
 
 struct Signals {

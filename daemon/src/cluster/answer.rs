@@ -82,7 +82,7 @@ impl Supervisor {
             }
             Request::Reload => {
                 let config = load(&self.location, &Host)?;
-                let changed = self.apply(config).await?;
+                let changed = self.go_over(config).await?;
                 Ok(Reply::Done(outcome(changed).into()))
             }
             Request::CheckConfig { file } => {
@@ -121,17 +121,29 @@ impl Supervisor {
     /// is as it was.
     async fn take_up(&mut self, edit: Edit) -> Answer {
         let before = self.config.clone();
-        let tried = match self.apply(edit.config.clone()).await {
-            Ok(_) => edit.commit().map_err(ManageError::from),
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = tried {
-            if let Err(again) = self.apply(before).await {
-                tracing::error!(%again, "the change failed, and so did taking it back");
-            }
-            return Err(error);
+        self.go_over(edit.config.clone()).await?;
+        if let Err(error) = edit.commit() {
+            self.go_back(before).await;
+            return Err(error.into());
         }
         Ok(Reply::Interface(InterfaceChange::from(&edit)))
+    }
+
+    /// Goes over to a configuration, or stays with the present one when that fails: a cluster
+    /// that was ended for it runs again.
+    async fn go_over(&mut self, config: Config) -> Result<bool, SuperviseError> {
+        let before = self.config.clone();
+        let applied = self.apply(config).await;
+        if applied.is_err() {
+            self.go_back(before).await;
+        }
+        applied
+    }
+
+    async fn go_back(&mut self, before: Config) {
+        if let Err(error) = self.apply(before).await {
+            tracing::error!(%error, "a change failed, and so did taking it back");
+        }
     }
 
     fn status(&self) -> Reply {

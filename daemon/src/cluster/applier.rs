@@ -59,6 +59,11 @@ impl Applier {
         let _ = self.registrations.send((cluster.to_owned(), Some(requests))).await;
     }
 
+    /// Whether the task has ended, which it does when it is told to, or when it panicked.
+    pub(super) fn has_ended(&self) -> bool {
+        self.kernel.has_ended() || self.thread.is_finished()
+    }
+
     /// Removes the rules of a cluster that has ended.
     pub(super) async fn remove(&self, cluster: &str) {
         let _ = self.registrations.send((cluster.to_owned(), None)).await;

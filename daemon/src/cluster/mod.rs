@@ -3,12 +3,14 @@
 //! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue.
 //!   It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in.
-//! - `supervisor` and `answer` run in the main thread: configuration, addresses, management.
+//! - `supervisor`, `host` and `answer` run in the main thread: configuration, addresses,
+//!   management.
 
 mod answer;
 mod applier;
 pub mod clock;
 mod drops;
+mod host;
 mod links;
 mod request;
 mod running;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nlb_engine::manage::{Command, CommandError, Outcome};
 use nlb_engine::{Config as EngineConfig, Engine, Limits, Time};
 use nlb_protocol::addr::heartbeat_group;
+use nlb_protocol::frame::State;
 use nlb_protocol::{Incarnation, Weight};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +23,14 @@ use crate::weight::{Weigher, WeightSource, read_load};
 
 /// How long the rules of a new cluster may take to be in force.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a task may take to answer, or to end when it is told to. It looks at its requests
+/// many times a second; one that does not is stuck in the kernel, and the main thread must not be
+/// stuck with it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a task has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How often the kernel's sticky sets are read back at most; a quarter of the idle time where
 /// that is shorter, so that a pin ends soon after its client did.
@@ -186,20 +195,26 @@ impl Running {
         self.thread.is_finished()
     }
 
-    /// Tells the task something.
-    pub(super) async fn tell(&self, request: ClusterRequest) {
-        // It fails when the task has ended, which the supervisor sees by itself.
-        let _ = self.requests.send(request).await;
+    /// Whether it is on its way out of the cluster.
+    #[must_use]
+    pub(super) fn is_leaving(&self) -> bool {
+        self.has_ended() || self.views.borrow().snapshot.state == State::Leaving
     }
 
-    /// Asks the task something; `None` when it ends before it answers.
+    /// Tells the task something.
+    pub(super) async fn tell(&self, request: ClusterRequest) {
+        // It fails when the task has ended or is stuck, which the supervisor sees by itself.
+        let _ = self.requests.send_timeout(request, PATIENCE).await;
+    }
+
+    /// Asks the task something; `None` when it ends before it answers, or does not answer.
     pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> ClusterRequest,
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.tell(question(reply)).await;
-        answer.await.ok()
+        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
     /// Has the engine carry out a command.
@@ -212,27 +227,29 @@ impl Running {
             .unwrap_or(Err(CommandError::Leaving))
     }
 
-    /// Waits until the task has ended by itself, at most so long; then it is ended.
-    pub(super) async fn finish(self, limit: Duration) {
-        let ended = async {
-            while !self.thread.is_finished() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(limit, ended).await.is_err() {
+    /// Waits until the task has ended by itself, at most so long; then it is ended. `false`: it
+    /// panicked, or is stuck.
+    pub(super) async fn finish(self, limit: Duration) -> bool {
+        if !self.ends_within(limit).await {
             tracing::warn!(cluster = self.config.name, "leaving took too long; ending without");
         }
-        self.stop().await;
+        self.stop().await
     }
 
-    /// Ends the task at once, without handing over.
-    async fn stop(self) {
+    /// Ends the task at once, without handing over. `false`: it panicked, or is stuck.
+    async fn stop(self) -> bool {
         self.tell(ClusterRequest::Stop).await;
-        let thread = self.thread;
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!(cluster = self.config.name, "the cluster's task panicked");
-        }
+        // Only one that has ended is joined: whoever waits for a stuck one never ends either.
+        self.ends_within(PATIENCE).await && self.thread.join().is_ok()
+    }
+
+    async fn ends_within(&self, limit: Duration) -> bool {
+        let ended = async {
+            while !self.thread.is_finished() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(limit, ended).await.is_ok()
     }
 
     /// Takes up what can change while the cluster runs.

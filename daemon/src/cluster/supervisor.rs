@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 
 use super::applier::Applier;
 use super::clock::now;
-use super::request::{ClusterEvent, ClusterRequest};
+use super::host::Upkeep;
+use super::request::ClusterEvent;
 use super::running::{Running, StartError, Surroundings, can_become};
 use crate::config::{ClusterConfig, Config, Location};
-use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink, ServiceLink, Wanted};
+use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, QueuePath};
-use crate::link::Interface;
 use crate::manage::{EventSink, KernelPath};
+use crate::queue;
 use crate::weight::read_load;
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
@@ -48,6 +49,21 @@ pub enum SuperviseError {
     /// A cluster.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A cluster's task ended although nobody wanted it to.
+    #[error("the task of cluster \"{cluster}\" broke off")]
+    Broke {
+        /// Which.
+        cluster: String,
+    },
+    /// The applier's task did.
+    #[error("the applier of rules broke off")]
+    ApplierBroke,
+    /// Rules of two daemons would fight.
+    #[error(
+        "netfilter queue {FIRST_QUEUE} is in use: another nlbd runs in this network namespace, or \
+         a program that has taken its queue"
+    )]
+    Another,
 }
 
 /// All clusters of this host.
@@ -59,9 +75,10 @@ pub struct Supervisor {
     pub(super) started: Time,
     capabilities: Capabilities,
     applier: Applier,
-    netlink: Netlink,
-    watch: LinkWatch,
-    installer: Installer,
+    pub(super) netlink: Netlink,
+    pub(super) watch: LinkWatch,
+    pub(super) installer: Installer,
+    pub(super) upkeep: Upkeep,
     /// Names of nodes, those that have gone included.
     names: BTreeMap<NodeId, String>,
     cluster_events: mpsc::Sender<ClusterEvent>,
@@ -74,13 +91,15 @@ pub enum Happened {
     Event(ClusterEvent),
     /// A link came, went or changed.
     Link(LinkChange),
+    /// It is time to look whether the host is as it should be.
+    Upkeep,
 }
 
 impl Supervisor {
     /// Nothing runs yet: [`Self::apply`] starts what the configuration says.
     ///
     /// # Errors
-    /// When the kernel cannot be spoken to.
+    /// When the kernel cannot be spoken to, or another daemon has rules in it.
     pub async fn new(
         location: Location,
         run_dir: &Path,
@@ -88,6 +107,10 @@ impl Supervisor {
         capabilities: Capabilities,
         events: EventSink,
     ) -> Result<Self, SuperviseError> {
+        // Before the applier starts: it takes away whatever rules of nlbd it finds.
+        if queue::is_held(FIRST_QUEUE) {
+            return Err(SuperviseError::Another);
+        }
         let (cluster_events, happened) = mpsc::channel(EVENTS);
         let applier =
             Applier::start(capabilities.clone()).await.map_err(SuperviseError::Applier)?;
@@ -102,6 +125,7 @@ impl Supervisor {
             netlink: Netlink::connect()?,
             watch: LinkWatch::open([])?,
             installer: Installer::open(run_dir)?,
+            upkeep: Upkeep::new(),
             names: BTreeMap::new(),
             cluster_events,
             happened,
@@ -116,6 +140,7 @@ impl Supervisor {
         tokio::select! {
             Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
             change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),
+            () = self.upkeep.due() => Ok(Happened::Upkeep),
         }
     }
 
@@ -127,10 +152,13 @@ impl Supervisor {
     /// restarted for what failed.
     pub async fn apply(&mut self, config: Config) -> Result<bool, SuperviseError> {
         let mut changed = false;
+        let same_node = self.config.node == config.node;
         let names: Vec<String> = self.clusters.keys().cloned().collect();
         for name in names {
             let kept = match (config.cluster(&name), self.clusters.get(&name)) {
-                (Some(new), Some(running)) => can_become(&running.config, new),
+                (Some(new), Some(running)) => {
+                    same_node && !running.is_leaving() && can_become(&running.config, new)
+                }
                 (None, _) | (_, None) => false,
             };
             if !kept {
@@ -204,118 +232,41 @@ impl Supervisor {
     /// without the rules the kernel would take every frame that it is given.
     ///
     /// # Errors
-    /// When the host could not be put back.
+    /// When its task broke off, or the host could not be put back: then its rules stay, and keep
+    /// everything out.
     pub async fn end(&mut self, name: &str) -> Result<(), SuperviseError> {
         let Some(running) = self.clusters.remove(name) else { return Ok(()) };
         let limit = running.config.timing.dead_after * 4 + LEAVE_MARGIN;
-        running.finish(limit).await;
-        let installed = self.install().await;
+        let ended = running.finish(limit).await;
+        self.install().await?;
         self.applier.remove(name).await;
+        if !ended {
+            return Err(SuperviseError::Broke { cluster: name.to_owned() });
+        }
         tracing::info!(cluster = name, "the cluster was left");
-        installed
+        Ok(())
     }
 
-    /// Leaves all clusters at once and puts everything back.
+    /// Leaves all clusters at once and puts everything back, as far as it can be.
     ///
     /// # Errors
-    /// When something could not be put back.
+    /// The first thing that could not be put back.
     pub async fn shutdown(mut self) -> Result<(), SuperviseError> {
         for running in self.clusters.values() {
             let _ = running.command(Command::Leave).await;
         }
         let names: Vec<String> = self.clusters.keys().cloned().collect();
+        let mut ended = Ok(());
         for name in names {
-            self.end(&name).await?;
+            ended = ended.and(self.end(&name).await);
         }
-        let removed = self.installer.remove(&self.netlink).await;
-        self.applier.shutdown().await;
-        for setting in removed?.left_alone {
+        let removed = self.installer.remove(&self.netlink).await?;
+        for setting in removed.left_alone {
             tracing::warn!(setting, "somebody else changed this meanwhile; it stays as it is");
         }
-        Ok(())
-    }
-
-    /// A link changed: the clusters that use it are told, and the host's settings follow.
-    ///
-    /// # Errors
-    /// When the host could not be brought there.
-    pub async fn handle_link(&mut self, change: &LinkChange) -> Result<(), SuperviseError> {
-        let name = match change {
-            LinkChange::Appeared(link) => {
-                tracing::debug!(interface = link.name, up = link.up, "interface appeared");
-                &link.name
-            }
-            LinkChange::Vanished(link) => {
-                tracing::warn!(interface = link.name, "interface is gone");
-                &link.name
-            }
-            LinkChange::Changed { to, .. } => {
-                tracing::info!(interface = to.name, up = to.up, "interface changed");
-                &to.name
-            }
-        };
-        if self.clusters.values().any(|running| running.config.interfaces.contains(name)) {
-            self.tell_interfaces().await;
-            self.install().await?;
-        }
-        Ok(())
-    }
-
-    /// Watches the interfaces of a configuration, and looks at them once, so that they are known.
-    async fn watch_links(&mut self, config: &Config) -> Result<(), SuperviseError> {
-        let names: BTreeSet<String> =
-            config.clusters.iter().flat_map(|cluster| cluster.interfaces.clone()).collect();
-        let mut unseen = Vec::new();
-        for name in &names {
-            if self.watch.known().all(|link| link.name != *name)
-                && self.netlink.link(name).await?.is_some()
-            {
-                unseen.push(name.clone());
-            }
-        }
-        self.watch.set_names(names);
-        while unseen.iter().any(|name| self.watch.known().all(|link| link.name != *name)) {
-            let change = self.watch.next(&self.netlink).await?;
-            if let LinkChange::Vanished(link) = &change {
-                unseen.retain(|name| *name != link.name);
-            }
-            self.handle_link(&change).await?;
-        }
-        Ok(())
-    }
-
-    /// The interfaces of a cluster that are there and up.
-    fn up(&self, cluster: &ClusterConfig) -> Vec<Interface> {
-        let up = self.watch.known().filter(|link| link.up);
-        let used = up.filter(|link| cluster.interfaces.contains(&link.name));
-        used.filter_map(crate::host::LinkState::interface).collect()
-    }
-
-    async fn tell_interfaces(&self) {
-        for running in self.clusters.values() {
-            running.tell(ClusterRequest::Interfaces(self.up(&running.config))).await;
-        }
-    }
-
-    /// Brings the host's addresses and settings to what the running clusters need.
-    async fn install(&mut self) -> Result<(), SuperviseError> {
-        let link = |running: &Running| ServiceLink {
-            name: running.config.name.clone(),
-            addresses: running.config.addresses.clone(),
-        };
-        let wanted = Wanted {
-            links: self.clusters.values().map(link).collect(),
-            interfaces: self
-                .clusters
-                .values()
-                .flat_map(|running| running.config.interfaces.clone())
-                .collect(),
-        };
-        let installed = self.installer.install(&self.netlink, &wanted).await?;
-        for interface in installed.missing {
-            tracing::warn!(interface, "the interface is not there; waiting for it");
-        }
-        Ok(())
+        // Not where an address stayed: then the rules keep everything out.
+        self.applier.shutdown().await;
+        ended
     }
 
     /// Writes an event to the log and hands it to whoever follows.
@@ -344,11 +295,20 @@ impl Supervisor {
         }
     }
 
-    /// The clusters that left by themselves, because somebody asked them to.
-    #[must_use]
-    pub fn ended(&self) -> Vec<String> {
+    /// Clears up behind clusters that left by themselves, because somebody asked them to.
+    ///
+    /// # Errors
+    /// When a task broke off: without it the daemon must not go on as if all were well.
+    pub async fn clear_up(&mut self) -> Result<(), SuperviseError> {
+        if self.applier.has_ended() {
+            return Err(SuperviseError::ApplierBroke);
+        }
         let ended = self.clusters.iter().filter(|(_, running)| running.has_ended());
-        ended.map(|(name, _)| name.clone()).collect()
+        let ended: Vec<String> = ended.map(|(name, _)| name.clone()).collect();
+        for name in ended {
+            self.end(&name).await?;
+        }
+        Ok(())
     }
 
     /// How new clients reach the stage of a cluster.

@@ -156,6 +156,12 @@ impl KernelHandle {
         self.orders.send_modify(|orders| orders.of(cluster).list());
     }
 
+    /// Whether the task has ended: nobody follows orders any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Removes everything of ours from the kernel and waits until that is done. Remove the
     /// service addresses first: without the rules the kernel takes every frame that it is given.
     pub async fn shutdown(&self) {

@@ -9,7 +9,7 @@ pub mod classify;
 mod netlink;
 mod stats;
 
-pub use stats::QueueStats;
+pub use stats::{QueueStats, is_held};
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -170,9 +170,7 @@ impl Queue {
         ];
         for (sequence, (setting, name)) in (1..).zip(settings) {
             queue.set(setting, sequence).map_err(|source| match source.raw_os_error() {
-                Some(libc::EBUSY | libc::EPERM) if stats::is_held(number) => {
-                    QueueError::InUse { number }
-                }
+                Some(libc::EBUSY | libc::EPERM) if is_held(number) => QueueError::InUse { number },
                 _ => QueueError::Refused { number, setting: name, source },
             })?;
         }

@@ -59,7 +59,8 @@ impl QueueStats {
 }
 
 /// Whether somebody listens to a queue.
-pub(super) fn is_held(number: u16) -> bool {
+#[must_use]
+pub fn is_held(number: u16) -> bool {
     matches!(read(number), Ok(Some(_)))
 }
 

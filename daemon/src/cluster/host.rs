@@ -1,0 +1,134 @@
+//! The supervisor's side of the host: which interfaces the clusters have, and that addresses and
+//! settings are there as long as the clusters are.
+//!
+//! A node whose service address has gone would go on taking its share of the clients, and answer
+//! none of them. So whatever changes on the host is followed by a look, and one comes now and then
+//! without it. What cannot be put right is said and tried again: it is no reason to end, because
+//! an ended daemon leaves more behind.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::request::ClusterRequest;
+use super::running::Running;
+use super::supervisor::{SuperviseError, Supervisor};
+use crate::config::{ClusterConfig, Config};
+use crate::host::{LinkChange, LinkState, ServiceLink, Wanted};
+use crate::link::Interface;
+
+/// Between two looks at the host without a reason.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// From a change to the look that it causes: many changes are one look, and whoever changes
+/// things in a circle does not keep the daemon busy.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+/// Until what failed is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When the host is looked at, and what was wrong at the last look.
+pub(super) struct Upkeep {
+    at: Instant,
+    wrong: Option<String>,
+}
+
+impl Upkeep {
+    pub(super) fn new() -> Self {
+        Self { at: Instant::now() + LOOK_EVERY, wrong: None }
+    }
+
+    /// Until the next look; cancel-safe.
+    pub(super) async fn due(&self) {
+        sleep_until(self.at).await;
+    }
+
+    fn no_later_than(&mut self, after: Duration) {
+        self.at = self.at.min(Instant::now() + after);
+    }
+}
+
+impl Supervisor {
+    /// A link changed: the host's settings follow, and the clusters that use it are told.
+    pub async fn handle_link(&mut self, change: &LinkChange) {
+        let name = match change {
+            LinkChange::Appeared(link) => {
+                tracing::debug!(interface = link.name, up = link.up, "interface appeared");
+                &link.name
+            }
+            LinkChange::Vanished(link) => {
+                tracing::warn!(interface = link.name, "interface is gone");
+                &link.name
+            }
+            LinkChange::Changed { to, .. } => {
+                tracing::info!(interface = to.name, up = to.up, "interface changed");
+                &to.name
+            }
+            LinkChange::Elsewhere => return self.upkeep.no_later_than(LOOK_AFTER),
+        };
+        if self.clusters.values().any(|running| running.config.interfaces.contains(name)) {
+            // The settings first: on a new interface the kernel speaks for the addresses.
+            self.keep_up().await;
+            self.tell_interfaces().await;
+        }
+    }
+
+    /// Looks whether the host is as the running clusters need it, and puts right what is not.
+    pub async fn keep_up(&mut self) {
+        let (wrong, after) = match self.install().await {
+            Ok(()) => (None, LOOK_EVERY),
+            Err(error) => (Some(error.to_string()), RETRY_AFTER),
+        };
+        self.upkeep.at = Instant::now() + after;
+        if wrong == self.upkeep.wrong {
+            return;
+        }
+        match &wrong {
+            Some(error) => {
+                tracing::error!(error, "the host cannot be kept as the service needs it")
+            }
+            None => tracing::info!("the host is as the service needs it again"),
+        }
+        self.upkeep.wrong = wrong;
+    }
+
+    /// Watches the interfaces of a configuration, and looks at them once, so that they are known.
+    pub(super) async fn watch_links(&mut self, config: &Config) -> Result<(), SuperviseError> {
+        self.watch.set_names(config.clusters.iter().flat_map(|one| one.interfaces.clone()));
+        for change in self.watch.changes(&self.netlink).await? {
+            self.handle_link(&change).await;
+        }
+        Ok(())
+    }
+
+    /// The interfaces of a cluster that are there and up.
+    pub(super) fn up(&self, cluster: &ClusterConfig) -> Vec<Interface> {
+        let up = self.watch.known().filter(|link| link.up);
+        let used = up.filter(|link| cluster.interfaces.contains(&link.name));
+        used.filter_map(LinkState::interface).collect()
+    }
+
+    pub(super) async fn tell_interfaces(&self) {
+        for running in self.clusters.values() {
+            running.tell(ClusterRequest::Interfaces(self.up(&running.config))).await;
+        }
+    }
+
+    /// Brings the host's addresses and settings to what the running clusters need.
+    pub(super) async fn install(&mut self) -> Result<(), SuperviseError> {
+        let link = |running: &Running| ServiceLink {
+            name: running.config.name.clone(),
+            addresses: running.config.addresses.clone(),
+        };
+        let clusters = self.clusters.values();
+        let interfaces: BTreeSet<String> =
+            clusters.clone().flat_map(|running| running.config.interfaces.clone()).collect();
+        let wanted = Wanted { links: clusters.map(link).collect(), interfaces };
+        let installed = self.installer.install(&self.netlink, &wanted).await?;
+        for interface in installed.missing {
+            tracing::debug!(interface, "the interface is not there; waiting for it");
+        }
+        Ok(())
+    }
+}
