@@ -1,6 +1,7 @@
 //! Every set of one or two one-way cuts, and every deaf node, one after the other.
 
 use crate::check::Violation;
+use crate::mutate::Mutation;
 use crate::node::nanos;
 use crate::scenario::{Scenario, settings};
 use crate::world::{MS, World};
@@ -49,9 +50,10 @@ pub fn run(
     deaf: Option<usize>,
     seed: u64,
     watch: u64,
+    mutation: Option<Mutation>,
     trace: bool,
 ) -> Settled {
-    let mut settings = settings(Scenario::Cuts, nodes, None);
+    let mut settings = settings(Scenario::Cuts, nodes, mutation);
     settings.trace = trace;
     let mut world = World::new(seed, settings);
     let unit = nanos(settings.timing.dead_after);

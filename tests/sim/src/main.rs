@@ -121,7 +121,7 @@ fn enumerate(nodes: usize, arguments: &Arguments) -> bool {
             continue;
         }
         let seed = arguments.seed.unwrap_or(number as u64);
-        let settled = cuts::run(nodes, set, *deaf, seed, 20, arguments.trace);
+        let settled = cuts::run(nodes, set, *deaf, seed, 20, arguments.mutate, arguments.trace);
         times.push(settled.after_ms);
         events += settled.events;
         across += settled.across_cuts;

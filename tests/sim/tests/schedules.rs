@@ -75,7 +75,7 @@ fn every_pair_of_cuts_settles() {
     let mut times = Vec::new();
     for nodes in [3, 4] {
         for (number, (set, deaf)) in cuts::all(nodes).iter().enumerate() {
-            let settled = cuts::run(nodes, set, *deaf, number as u64, 10, false);
+            let settled = cuts::run(nodes, set, *deaf, number as u64, 10, None, false);
             assert_eq!(
                 settled.violations,
                 [],
