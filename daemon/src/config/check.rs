@@ -24,6 +24,8 @@ use super::{address, values};
 /// A peer is dead after at least so many heartbeats, or a single lost frame shakes the cluster
 /// (SPEC 6.2).
 const MIN_HEARTBEATS: u32 = 5;
+/// And after at most so many: the engine remembers when it sent that many (SPEC 6.2).
+const MAX_HEARTBEATS: u32 = 800;
 /// And after so many unless configured otherwise.
 const DEFAULT_HEARTBEATS: u32 = 10;
 
@@ -213,8 +215,16 @@ impl Check<'_> {
     fn timing(&mut self, raw: &RawCluster) -> Timing {
         let heartbeat = value_or(&raw.heartbeat, Timing::default().heartbeat);
         let dead_after = value_or(&raw.dead_after, heartbeat * DEFAULT_HEARTBEATS);
+        let spot = raw.dead_after.as_ref().map_or(raw.name.spot, |at| at.spot);
+        if dead_after > heartbeat * MAX_HEARTBEATS {
+            let most = (heartbeat * MAX_HEARTBEATS).as_millis();
+            let allowed = format!(
+                "at most {most}, which is {MAX_HEARTBEATS} × heartbeat_ms ({})",
+                heartbeat.as_millis()
+            );
+            self.refuse_value(spot, "dead_after_ms", &allowed);
+        }
         if dead_after < heartbeat * MIN_HEARTBEATS {
-            let spot = raw.dead_after.as_ref().map_or(raw.name.spot, |at| at.spot);
             let least = (heartbeat * MIN_HEARTBEATS).as_millis();
             let allowed = format!(
                 "at least {least}, which is {MIN_HEARTBEATS} × heartbeat_ms ({})",

@@ -59,6 +59,11 @@ fn dead_after_against_heartbeat() {
         "/etc/nlbd/nlbd.ron:6:47: `dead_after_ms`: found 1000; allowed: at least 2500, which is 5 \
          × heartbeat_ms (500)",
     );
+    refused(
+        "heartbeat_ms: 5, dead_after_ms: 4001,",
+        "/etc/nlbd/nlbd.ron:6:45: `dead_after_ms`: found 4001; allowed: at most 4000, which is \
+         800 × heartbeat_ms (5)",
+    );
 }
 
 #[test]
