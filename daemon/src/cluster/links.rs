@@ -1,24 +1,29 @@
 //! The sockets of a cluster on all its interfaces: heartbeats out and in, ARP and ND answers.
 //!
 //! An interface that is down, gone or not yet there has no sockets; it gets them when the link
-//! monitor reports it again. Owned by the cluster's task.
+//! monitor reports it and the gate stands before it. Owned by the cluster's task.
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, select_all};
-use nlb_engine::Engine;
+use nlb_engine::{Engine, Time};
 use nlb_protocol::{ClusterMac, MacAddr};
 
 use super::clock::now;
 use super::drops::Drops;
-use crate::host::Netlink;
+use crate::host::ProbeTargets;
 use crate::link::{
-    HeartbeatSocket, Interface, Memberships, NeighbourEvent, NeighbourSocket, Unanswered,
+    HeartbeatSocket, Interface, InterfaceIndex, Memberships, NeighbourEvent, NeighbourSocket,
+    Unanswered,
 };
 
 /// Questions answered before the wire has its turn again. Askers repeat themselves.
 const QUESTIONS_A_TURN: usize = 32;
+
+/// Until an interface is tried again that could not be used.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What all interfaces of a cluster have in common.
 #[derive(Debug, Clone)]
@@ -35,7 +40,10 @@ pub(super) struct LinkSettings {
 pub(super) struct Links {
     settings: LinkSettings,
     addresses: Vec<IpAddr>,
+    wanted: Vec<Interface>,
     open: Vec<Link>,
+    /// When it is tried again to open what could not be opened.
+    retry_at: Option<Time>,
 }
 
 struct Link {
@@ -46,10 +54,10 @@ struct Link {
 }
 
 impl Links {
-    /// No interface yet: [`Self::set_interfaces`] opens them.
+    /// No interface yet: see [`Self::set_interfaces`].
     #[must_use]
     pub(super) fn new(settings: LinkSettings, addresses: Vec<IpAddr>) -> Self {
-        Self { settings, addresses, open: Vec::new() }
+        Self { settings, addresses, wanted: Vec::new(), open: Vec::new(), retry_at: None }
     }
 
     /// Until a frame or a question has come. Never, without an interface.
@@ -109,21 +117,39 @@ impl Links {
         }
     }
 
-    /// Opens what is new or has changed, closes what is gone. What cannot be opened is tried
-    /// again when the link monitor reports it again.
-    pub(super) fn set_interfaces(&mut self, interfaces: &[Interface], drops: &mut Drops) {
+    /// These are the interfaces now. What is gone or has changed is closed; what is new is opened
+    /// by [`Self::open`].
+    pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>) {
         self.open.retain(|link| interfaces.contains(&link.interface));
-        for interface in interfaces {
-            if self.open.iter().any(|link| link.interface == *interface) {
+        self.wanted = interfaces;
+        self.retry_at = None;
+    }
+
+    /// Opens what is not open. What cannot be opened is tried again by [`Self::retry`].
+    pub(super) fn open(&mut self, drops: &mut Drops) {
+        let again = self.retry_at.take().is_some();
+        for interface in self.wanted.clone() {
+            if self.open.iter().any(|link| link.interface == interface) {
                 continue;
             }
-            match self.open_link(interface) {
+            match self.open_link(&interface) {
                 Ok(link) => self.open.push(link),
                 Err(error) => {
                     drops.count("open_failed");
-                    tracing::warn!(interface = interface.name, %error, "cannot use the interface");
+                    self.retry_at = Some(now() + RETRY_AFTER);
+                    if !again {
+                        let name = interface.name;
+                        tracing::warn!(interface = name, %error, "cannot use the interface");
+                    }
                 }
             }
+        }
+    }
+
+    /// Tries again what could not be opened, if it is time.
+    pub(super) fn retry(&mut self, drops: &mut Drops) {
+        if self.retry_at.is_some_and(|at| now() >= at) {
+            self.open(drops);
         }
     }
 
@@ -148,20 +174,15 @@ impl Links {
         self.addresses = addresses;
     }
 
-    /// Frames that the interfaces received so far, whoever they were for.
-    pub(super) async fn frames_received(&self, netlink: &Netlink) -> u64 {
-        let mut frames = 0_u64;
-        for link in &self.open {
-            let received = netlink.rx_packets(link.interface.index).await;
-            frames = frames.saturating_add(received.ok().flatten().unwrap_or(0));
-        }
-        frames
+    /// The interfaces in use.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = InterfaceIndex> {
+        self.open.iter().map(|link| link.interface.index)
     }
 
     /// Asks neighbours something, so that frames come back if the receiver works (R7).
-    pub(super) async fn provoke(&self, netlink: &Netlink) {
-        for link in &self.open {
-            if let Ok(probe) = netlink.probe_targets(link.interface.index).await {
+    pub(super) fn provoke(&self, whom: &[(InterfaceIndex, ProbeTargets)]) {
+        for (index, probe) in whom {
+            for link in self.open.iter().filter(|link| link.interface.index == *index) {
                 link.neighbours.probe(&probe.own, &probe.targets);
             }
         }

@@ -1,7 +1,7 @@
 //! The clusters of this host: one loop each, and the supervisor that starts and ends them.
 //!
-//! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue.
-//!   It runs in a thread of its own for each cluster.
+//! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue,
+//!   `witness` looks for signs of life beside it. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in.
 //! - `supervisor`, `host` and `answer` run in the main thread: configuration, addresses,
 //!   management.
@@ -17,6 +17,7 @@ mod running;
 mod runtime;
 mod stage;
 mod supervisor;
+mod witness;
 
 use drops::Drops;
 pub use request::ClusterEvent;

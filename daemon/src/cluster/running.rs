@@ -15,6 +15,7 @@ use super::links::{LinkSettings, Links};
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime, rule_interfaces};
 use super::stage::Stage;
+use super::witness::Witness;
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::ClusterRules;
@@ -97,6 +98,7 @@ impl Running {
             cluster: config.name.clone(),
             source,
         };
+        let netlink = Netlink::connect().map_err(|error| failed(error.into()))?;
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
         let weight = config.weight.initial(read_load());
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
@@ -117,21 +119,18 @@ impl Running {
             mac: config.mac,
         };
         let kernel = applier.kernel.clone();
+        let fresh = config.timing.frame_delay();
         let list_every = LIST_EVERY.min(config.sticky_idle / 4).max(Duration::from_secs(1));
         let (opened, opening) = oneshot::channel();
         // The future is made in its thread: what it holds stays there.
         let body = move || async move {
-            let parts = async {
-                let stage = Stage::open(around.queue, addresses.clone(), cluster, seed)?;
-                let netlink = Netlink::connect()?;
-                let mut links = Links::new(settings, addresses);
-                links.set_interfaces(&around.interfaces, &mut super::Drops::default());
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>((stage, netlink, links))
+            let stage = match Stage::open(around.queue, addresses.clone(), cluster, seed, fresh) {
+                Ok(stage) => stage,
+                Err(error) => return drop(opened.send(Err(error.into()))),
             };
-            let (stage, netlink, links) = match parts.await {
-                Ok(parts) => parts,
-                Err(error) => return drop(opened.send(Err(error))),
-            };
+            let mut links = Links::new(settings, addresses);
+            links.set_interfaces(around.interfaces);
+            links.open(&mut super::Drops::default());
             let _ = opened.send(Ok(()));
             let parts = Parts {
                 name,
@@ -143,7 +142,7 @@ impl Running {
                 kernel,
                 rules,
                 ready: Some(ready),
-                netlink,
+                witness: Witness::new(netlink),
                 requests: inbox,
                 views: view,
                 events: around.events,

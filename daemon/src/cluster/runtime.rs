@@ -17,7 +17,7 @@ use super::drops::Drops;
 use super::links::Links;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView};
 use super::stage::Stage;
-use crate::host::Netlink;
+use super::witness::{Sign, Witness};
 use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
 use crate::link::{Interface, LinkEvent, RECEIVE_BUFFER};
 
@@ -31,9 +31,6 @@ const REQUESTS_A_TURN: usize = 8;
 
 /// How often the view for readers is renewed at most.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
-
-/// Between two attempts to provoke a sign that the receiver works (SPEC 6.8).
-const PROBE_EVERY: Duration = Duration::from_millis(200);
 
 /// What a cluster's loop is made of.
 pub(super) struct Parts {
@@ -55,8 +52,8 @@ pub(super) struct Parts {
     pub(super) rules: ClusterRules,
     /// Told when the rules are in force for the first time.
     pub(super) ready: Option<oneshot::Sender<()>>,
-    /// What the interfaces count, and whom to ask for a sign of life.
-    pub(super) netlink: Netlink,
+    /// Looks for signs that the receiver works.
+    pub(super) witness: Witness,
     /// Requests come in here.
     pub(super) requests: mpsc::Receiver<ClusterRequest>,
     /// Views go out here.
@@ -74,8 +71,10 @@ pub(super) struct Runtime {
     /// The latest plan, without what is to be done only once.
     plan: Option<KernelPlan>,
     published: Time,
-    probed: Time,
-    witness_from: Option<(Time, u64)>,
+    /// What the search for signs has just said.
+    sign: Option<Sign>,
+    /// Interfaces wait for their rules before they are used.
+    opening: bool,
     listed: Time,
     ended: bool,
 }
@@ -90,8 +89,8 @@ impl Runtime {
             drops: Drops::default(),
             plan: None,
             published: Time::ZERO,
-            probed: Time::ZERO,
-            witness_from: None,
+            sign: None,
+            opening: false,
             listed: now,
             ended: false,
         }
@@ -103,7 +102,7 @@ impl Runtime {
         self.flush();
         while !self.ended {
             self.wait(&mut requests).await;
-            self.feed(&mut requests).await;
+            self.feed(&mut requests);
             self.flush();
         }
         self.publish(now());
@@ -116,6 +115,7 @@ impl Runtime {
         tokio::select! {
             () = parts.links.readable() => {}
             () = parts.stage.readable() => {}
+            sign = parts.witness.sign() => self.sign = Some(sign),
             count = parts.requests.recv_many(requests, REQUESTS_A_TURN) => {
                 // Whoever could ask is gone: so is the daemon.
                 self.ended |= count == 0;
@@ -126,7 +126,7 @@ impl Runtime {
 
     /// Everything that is there goes into the engine: frames first, because a verdict given on
     /// newer knowledge is the better one, but no source more than its share of a turn.
-    async fn feed(&mut self, requests: &mut Vec<ClusterRequest>) {
+    fn feed(&mut self, requests: &mut Vec<ClusterRequest>) {
         self.feed_frames();
         self.parts.engine.handle_timeout(now());
         self.parts.stage.feed(&mut self.parts.engine, &mut self.drops);
@@ -134,7 +134,8 @@ impl Runtime {
         for request in requests.drain(..) {
             self.serve(request);
         }
-        self.feed_witness().await;
+        self.feed_sign();
+        self.parts.links.retry(&mut self.drops);
         self.list_sticky();
     }
 
@@ -181,7 +182,9 @@ impl Runtime {
             ClusterRequest::Interfaces(interfaces) => {
                 self.parts.rules.interfaces = rule_interfaces(&interfaces);
                 self.set_rules();
-                self.parts.links.set_interfaces(&interfaces, &mut self.drops);
+                self.parts.links.set_interfaces(interfaces);
+                // Opened when the gate stands before them: their sockets bring the traffic.
+                self.opening = true;
             }
             ClusterRequest::Service { addresses, ports } => {
                 self.parts.rules.addresses.clone_from(&addresses);
@@ -201,6 +204,9 @@ impl Runtime {
         match event {
             KernelEvent::Applied { generation, .. } => {
                 engine.handle_applied(generation, now());
+                if std::mem::take(&mut self.opening) {
+                    self.parts.links.open(&mut self.drops);
+                }
                 if let Some(ready) = self.parts.ready.take() {
                     let _ = ready.send(());
                 }
@@ -233,27 +239,15 @@ impl Runtime {
         }
     }
 
-    /// Looks for a sign that the receiver works, and provokes one, while the engine asks for it.
-    async fn feed_witness(&mut self) {
-        let Some(since) = self.parts.engine.wants_witness() else {
-            self.witness_from = None;
-            return;
-        };
-        let received = self.parts.links.frames_received(&self.parts.netlink).await;
-        match self.witness_from {
-            Some((asked, before)) if asked == since => {
-                if received > before {
-                    self.parts.engine.handle_witness(now());
-                    return;
-                }
-            }
-            Some(_) | None => self.witness_from = Some((since, received)),
+    /// Has signs looked for that the receiver works while the engine asks for one.
+    fn feed_sign(&mut self) {
+        match self.sign.take() {
+            Some(Sign::Seen) => self.parts.engine.handle_witness(now()),
+            Some(Sign::Provoke(whom)) => self.parts.links.provoke(&whom),
+            None => {}
         }
-        let now = now();
-        if now.since(self.probed) >= PROBE_EVERY {
-            self.probed = now;
-            self.parts.links.provoke(&self.parts.netlink).await;
-        }
+        let Parts { witness, engine, links, .. } = &mut self.parts;
+        witness.follow(engine.wants_witness(), links.interfaces());
     }
 
     fn list_sticky(&mut self) {
@@ -282,9 +276,7 @@ impl Runtime {
                 self.parts.kernel.submit(&self.parts.name, plan);
             }
         }
-        if self.parts.stage.flush(&mut self.parts.engine).is_err() {
-            self.drops.count("verdict_failed");
-        }
+        self.parts.stage.flush(&mut self.parts.engine, &mut self.drops);
         self.transmit();
         self.notify();
         let now = now();

@@ -2,10 +2,10 @@
 //!
 //! The engine decides; what cannot be understood is dropped and counted by reason.
 
-use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use nlb_engine::{Engine, Verdict};
+use nlb_engine::{Engine, PacketId, Time, Verdict};
 use nlb_protocol::{ClusterId, Fingerprinter};
 
 use super::clock::now;
@@ -29,10 +29,15 @@ pub(super) struct Stage {
     cluster: ClusterId,
     seed: u32,
     fingerprinter: Fingerprinter,
+    /// When the oldest verdict was decided that was not sent yet.
+    decided: Option<Time>,
+    /// How long a verdict holds.
+    fresh: Duration,
 }
 
 impl Stage {
-    /// Becomes the listener of the queue with this number.
+    /// Becomes the listener of the queue with this number. A verdict is decided while the node
+    /// has its lease, and its peers allow for one frame delay on top: `fresh` is that (SPEC 6.9).
     ///
     /// # Errors
     /// When the kernel does not give it.
@@ -41,10 +46,12 @@ impl Stage {
         addresses: Vec<IpAddr>,
         cluster: ClusterId,
         seed: u32,
+        fresh: Duration,
     ) -> Result<Self, QueueError> {
         let queue = Queue::open(number, QUEUE_LENGTH, COPY_RANGE)?;
         let fingerprinter = Fingerprinter::new(cluster, seed);
-        Ok(Self { queue, batch: Batch::default(), addresses, cluster, seed, fingerprinter })
+        let (batch, decided) = (Batch::default(), None);
+        Ok(Self { queue, batch, addresses, cluster, seed, fingerprinter, decided, fresh })
     }
 
     /// The cluster runs under this hash seed (a running cluster's own wins over the proposal).
@@ -66,15 +73,16 @@ impl Stage {
         let _ = self.queue.readable().await;
     }
 
-    /// Lets the engine judge what waits.
+    /// Lets the engine judge what waits, and sends its verdicts at once: what else the loop has
+    /// to do must not come between a decision and its effect.
     pub(super) fn feed(&mut self, engine: &mut Engine, drops: &mut Drops) {
         if self.queue.try_recv(&mut self.batch, PACKETS_A_TURN).is_err() {
             drops.count("queue_failed");
         }
-        let Self { queue, batch, addresses, fingerprinter, .. } = self;
+        let batch = std::mem::take(&mut self.batch);
         for (packet, bytes) in batch.iter() {
-            let ours = |address| addresses.contains(&address);
-            let verdict = match classify(bytes, ours, fingerprinter) {
+            let ours = |address| self.addresses.contains(&address);
+            let verdict = match classify(bytes, ours, &self.fingerprinter) {
                 Ok(classified) => {
                     engine.handle_packet(classified.packet(packet.id), packet.arrival, now())
                 }
@@ -89,26 +97,51 @@ impl Stage {
                     Verdict::Drop
                 }
             };
-            let given = match verdict {
-                Verdict::Accept => queue.verdict(packet.id, true),
-                Verdict::Drop => queue.verdict(packet.id, false),
-                Verdict::Hold => Ok(()),
-            };
-            if given.is_err() {
-                drops.count("verdict_failed");
-            }
+            self.give(packet.id, verdict, drops);
+        }
+        self.batch = batch;
+        self.send(drops);
+    }
+
+    /// Gives and sends the verdicts on packets that were held.
+    pub(super) fn flush(&mut self, engine: &mut Engine, drops: &mut Drops) {
+        while let Some((id, verdict)) = engine.poll_verdict(now()) {
+            self.give(id, verdict, drops);
+        }
+        self.send(drops);
+    }
+
+    fn give(&mut self, id: PacketId, verdict: Verdict, drops: &mut Drops) {
+        let accept = match verdict {
+            Verdict::Accept => true,
+            Verdict::Drop => false,
+            Verdict::Hold => return,
+        };
+        self.refuse_stale(drops);
+        self.decided.get_or_insert_with(now);
+        if self.queue.verdict(id, accept).is_err() {
+            drops.count("verdict_failed");
+        }
+        if self.queue.unsent() == 0 {
+            self.decided = None;
         }
     }
 
-    /// Sends the verdicts, those on held packets included.
-    ///
-    /// # Errors
-    /// When the kernel does not take them; they go with the next flush.
-    pub(super) fn flush(&mut self, engine: &mut Engine) -> io::Result<()> {
-        while let Some((id, verdict)) = engine.poll_verdict(now()) {
-            self.queue.verdict(id, verdict == Verdict::Accept)?;
+    /// What the kernel does not take goes with the next attempt, if it is fresh enough then.
+    fn send(&mut self, drops: &mut Drops) {
+        self.refuse_stale(drops);
+        match self.queue.flush() {
+            Ok(()) => self.decided = None,
+            Err(_) => drops.count("verdict_failed"),
         }
-        self.queue.flush()
+    }
+
+    /// The process may have been stopped since the decision, and others may have taken over.
+    fn refuse_stale(&mut self, drops: &mut Drops) {
+        if self.decided.is_some_and(|at| now().since(at) >= self.fresh) {
+            self.queue.refuse_unsent();
+            drops.count("verdict_stale");
+        }
     }
 
     /// What the queue counts.

@@ -262,11 +262,24 @@ impl Queue {
     /// # Errors
     /// Those of the socket. The verdicts stay and go with the next call.
     pub fn flush(&mut self) -> io::Result<()> {
-        if !self.verdicts.is_empty() {
-            send(self.fd.get_ref(), &self.verdicts)?;
-            self.verdicts.clear();
+        while !self.verdicts.is_empty() {
+            // After failures there may be more than one message takes.
+            let length = self.verdicts.len().min(VERDICTS * VERDICT_LENGTH);
+            send(self.fd.get_ref(), &self.verdicts[..length])?;
+            self.verdicts.drain(..length);
         }
         Ok(())
+    }
+
+    /// Verdicts that wait to be sent.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.verdicts.len() / VERDICT_LENGTH
+    }
+
+    /// Turns all verdicts that wait to be sent into refusals.
+    pub fn refuse_unsent(&mut self) {
+        netlink::refuse(&mut self.verdicts);
     }
 
     /// What happened so far.

@@ -96,6 +96,14 @@ pub(super) fn verdict(out: &mut Vec<u8>, queue: u16, id: PacketId, accept: bool)
     finish(out, start);
 }
 
+/// Turns verdicts that wait to be sent into refusals.
+pub(super) fn refuse(verdicts: &mut [u8]) {
+    const VALUE: usize = HEADER + NFGEN_HEADER + ATTRIBUTE_HEADER;
+    for verdict in verdicts.chunks_exact_mut(VERDICT_LENGTH) {
+        verdict[VALUE..VALUE + 4].copy_from_slice(&NF_DROP.to_be_bytes());
+    }
+}
+
 fn begin(out: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, queue: u16) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);

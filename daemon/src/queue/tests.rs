@@ -87,6 +87,21 @@ fn accepted_packets_go_on() {
 }
 
 #[test]
+fn a_verdict_can_be_taken_back_until_it_is_sent() {
+    privileged(|| {
+        let (answered, _) = ping_while(1, async |queue: &mut Queue, id| {
+            queue.verdict(id, true).unwrap();
+            queue.verdict(PacketId(77), true).unwrap();
+            assert_eq!(queue.unsent(), 2);
+            queue.refuse_unsent();
+            queue.flush().unwrap();
+            assert_eq!(queue.unsent(), 0);
+        });
+        assert!(answered.is_none());
+    });
+}
+
+#[test]
 fn dropped_packets_do_not() {
     privileged(|| {
         let (answered, _) = ping_while(1, async |queue: &mut Queue, id| {
