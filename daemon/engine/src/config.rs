@@ -72,10 +72,11 @@ impl Timing {
         self.dead_after * 3 / 2
     }
 
-    /// A leaving node keeps a client that sent something within this time.
+    /// A leaving node keeps a client that sent something within this time. Three heartbeats, but
+    /// never so short that `skew` and `frame_delay` do not fit, however many make a dead-after.
     #[must_use]
     pub fn linger(&self) -> Duration {
-        self.heartbeat * 3
+        (self.heartbeat * 3).max(self.dead_after * 3 / 10)
     }
 
     /// A leaving node is gone after so long, whoever still sends.

@@ -4,7 +4,7 @@ use nix::time::{ClockId, clock_gettime};
 use nlb_engine::Time;
 
 /// Now, by `CLOCK_BOOTTIME`: the clock that goes on while the machine is suspended, so that a node
-/// which slept knows that it did (SPEC 6.2).
+/// which slept knows that it did (SPEC 6).
 #[must_use]
 pub fn now() -> Time {
     // The clock exists since Linux 2.6.39; a kernel without it cannot run the rest either. Time

@@ -37,7 +37,7 @@ impl Clocks {
     /// When a packet arrived that the kernel stamped with `stamp` (since the Unix epoch). A stamp
     /// in the future, possible only when the clock was set back meanwhile, counts as now. A clock
     /// that was set forward makes the packet look older, which is the safe side: it can only make
-    /// the engine trust it less (SPEC 6.8).
+    /// the engine trust it less (SPEC 6).
     #[must_use]
     pub fn arrival(&self, stamp: Duration) -> Time {
         let age = nanos(self.real.saturating_sub(stamp));

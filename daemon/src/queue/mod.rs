@@ -341,7 +341,7 @@ fn open_socket() -> io::Result<Socket> {
         socket.set_recv_buffer_size(RECEIVE_QUEUE)?;
     }
     // Not for this socket's own sake: it makes the kernel stamp every packet that arrives, and
-    // the stamp is what the queue hands on (SPEC 6.9).
+    // the stamp is what the queue hands on (SPEC 6).
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
     Ok(socket)

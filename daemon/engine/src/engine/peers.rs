@@ -23,8 +23,8 @@ pub(super) struct Peer {
     pub(super) heartbeat_sequence: Sequence,
     /// When the latest heartbeat arrived.
     pub(super) heard: Time,
-    /// When it last gave a sign of life: a frame of any kind, for each renews its kernel's lease,
-    /// or another peer's word that it heard a later heartbeat.
+    /// When it last gave a sign of life: a frame of any kind, for whoever sent it may have sent a
+    /// heartbeat as late, or another peer's word that it heard a later heartbeat.
     pub(super) lively: Time,
     /// The latest heartbeat that anybody heard, the low 16 bits.
     pub(super) latest: u16,

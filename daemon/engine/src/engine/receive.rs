@@ -72,7 +72,11 @@ impl Engine {
                 peer.lively = arrival.max(peer.lively);
                 true
             }
-            (Ok(()), _) => false,
+            (Ok(()), _) => {
+                // Nothing was heard of the sender that this could belong to (SPEC 6.3.2).
+                self.count_refusal(Refusal::Unknown);
+                false
+            }
             (Err(refusal), _) => {
                 self.count_refusal(refusal);
                 false

@@ -25,7 +25,7 @@ const SENT_MEMORY: usize = 4096;
 /// The most frames that a node sends within so many heartbeat intervals, whatever happens (I5).
 #[must_use]
 pub const fn frames_bound(heartbeats: usize) -> usize {
-    // Regular heartbeats, one information message with each, and what the allowances give.
+    // Regular heartbeats, as many information messages at most, and what the allowances give.
     let per_heartbeat = 2 + TRIGGERS_PER_HEARTBEAT as usize + PINS_PER_HEARTBEAT as usize;
     TRIGGER_BURST as usize + PIN_BURST as usize + per_heartbeat * (heartbeats + 1)
 }
@@ -85,6 +85,8 @@ pub(super) struct Sender {
     /// Something in the heartbeat changed.
     pub(super) dirty: bool,
     heartbeats_to_information: u32,
+    /// When the information message was last handed out.
+    informed: Option<Time>,
     /// Somebody new is there: tell the name soon.
     pub(super) information_wanted: bool,
 }
@@ -104,6 +106,7 @@ impl Sender {
             pins,
             dirty: false,
             heartbeats_to_information: 1,
+            informed: None,
             information_wanted: false,
         }
     }
@@ -185,17 +188,18 @@ impl Sender {
         self.pins.next()
     }
 
-    /// Whether the information message is due. At most one per heartbeat.
-    pub(super) fn information_due(&mut self) -> bool {
-        let regular = self.heartbeats_to_information == 0;
-        let early = self.information_wanted
-            && self.heartbeats_to_information < INFORMATION_EVERY
-            && self.last_handed.is_some();
-        if regular || early {
+    /// Whether the information message is due. At most one per heartbeat interval, whoever
+    /// appears how often.
+    pub(super) fn information_due(&mut self, now: Time) -> bool {
+        let rested = self.informed.is_none_or(|at| now >= at + self.timing.heartbeat);
+        let wanted = self.heartbeats_to_information == 0 || self.information_wanted;
+        let due = rested && wanted && self.last_handed.is_some();
+        if due {
             self.heartbeats_to_information = INFORMATION_EVERY;
             self.information_wanted = false;
+            self.informed = Some(now);
         }
-        regular || early
+        due
     }
 }
 

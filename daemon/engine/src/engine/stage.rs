@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// A peer pinned a client. Two nodes can both keep one only after a partition: the lower id
-    /// goes on (SPEC 6.11).
+    /// goes on (SPEC 6.7.6).
     pub(super) fn pinned_by_peer(&mut self, node: NodeId, client: IpAddr) {
         let bucket = self.bucket(client);
         if self.clients.get(bucket, client).is_none() {

@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use nlb_protocol::frame::State;
-use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
+use nlb_protocol::frame::{Frame, Header, Information, Message, State};
+use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 
 use super::Engine;
 use crate::config::{Config, Limits, Timing};
@@ -230,4 +230,22 @@ fn a_machine_with_the_id_of_one_that_serves_does_not_join() {
     segment.nodes.push(Some(Engine::new(twin(8), now)));
     segment.run(SECOND * 3);
     assert_eq!(segment.shares(), [4096, 0]);
+}
+
+/// SPEC 6.3.2, 6.13: whoever is not heard is not believed, and that is counted.
+#[test]
+fn only_a_heartbeat_begins_an_acquaintance() {
+    let mut segment = Segment::new(1);
+    let now = segment.now;
+    let message =
+        Message::Information(Information { name: "n9".to_owned(), software: String::new() });
+    let header = Header {
+        cluster: ClusterId(1),
+        node: NodeId(9),
+        incarnation: Incarnation(1),
+        sequence: Sequence(1),
+    };
+    segment.node(0).handle_frame(Frame { header, message }, now, now);
+    let snapshot = segment.node(0).snapshot(now);
+    assert_eq!((snapshot.counters.unusable, snapshot.nodes.len()), (1, 1));
 }

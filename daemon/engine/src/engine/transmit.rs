@@ -35,7 +35,7 @@ impl Engine {
             self.counters.heartbeats_sent += 1;
             return Some(frame);
         }
-        if self.sender.information_due() {
+        if self.sender.information_due(self.now) {
             let information = Information {
                 name: self.config.name.clone(),
                 software: self.config.software.clone(),

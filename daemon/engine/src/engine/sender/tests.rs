@@ -37,6 +37,23 @@ fn triggered_heartbeats_are_bounded() {
     assert!(sent >= TRIGGER_BURST, "{sent}");
 }
 
+/// SPEC 6.12.3, 6.12.4: however often somebody appears, and however many heartbeats say so.
+#[test]
+fn information_is_sent_once_an_interval_at_most() {
+    let (mut sender, mut now) = start();
+    assert!(!sender.information_due(now), "a heartbeat goes first");
+    let mut sent = 0;
+    for _ in 0..10_000 {
+        (sender.dirty, sender.information_wanted) = (true, true);
+        if sender.heartbeat_due(now) {
+            heartbeat(&mut sender, now);
+        }
+        sent += u32::from(sender.information_due(now));
+        now = now + Duration::from_micros(100);
+    }
+    assert_eq!(sent, 10);
+}
+
 #[test]
 fn two_heartbeats_keep_the_minimum_gap() {
     let (mut sender, now) = start();
