@@ -79,9 +79,23 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.block_on(supervise(location, &arguments.run_dir, config))
 }
 
+/// Makes the run directory. Others must not be able to write there: what the record in it says is
+/// done to the host.
 fn make_run_dir(path: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(path)
-        .with_context(|| format!("cannot make the run directory {}", path.display()))
+    use std::os::unix::fs::MetadataExt as _;
+    const OTHERS_WRITE: u32 = 0o022;
+    let found = std::fs::create_dir_all(path).and_then(|()| std::fs::metadata(path));
+    let found =
+        found.with_context(|| format!("cannot make the run directory {}", path.display()))?;
+    let owner = nix::unistd::geteuid().as_raw();
+    if found.uid() != owner || found.mode() & OTHERS_WRITE != 0 {
+        bail!(
+            "run directory {}: it must belong to the daemon's user ({owner}) and nobody else may \
+             write there",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 async fn supervise(

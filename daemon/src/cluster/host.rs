@@ -15,7 +15,7 @@ use super::request::ClusterRequest;
 use super::running::Running;
 use super::supervisor::{SuperviseError, Supervisor};
 use crate::config::{ClusterConfig, Config};
-use crate::host::{LinkChange, LinkState, ServiceLink, Wanted};
+use crate::host::{HostError, LinkChange, LinkState, ServiceLink, Wanted};
 use crate::link::Interface;
 
 /// Between two looks at the host without a reason.
@@ -28,15 +28,22 @@ const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// Until what failed is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// When the host is looked at, and what was wrong at the last look.
+/// After so many looks in a row that found the service without what it needs, the node does not
+/// serve: others do. One may be somebody's doing that the next puts right.
+const PATIENCE: u32 = 2;
+
+/// When the host is looked at, and what the last looks found.
 pub(super) struct Upkeep {
     at: Instant,
-    wrong: Option<String>,
+    /// Looks in a row that found something wrong which could not be put right.
+    failures: u32,
+    /// No cluster gets an interface.
+    withheld: bool,
 }
 
 impl Upkeep {
     pub(super) fn new() -> Self {
-        Self { at: Instant::now() + LOOK_EVERY, wrong: None }
+        Self { at: Instant::now() + LOOK_EVERY, failures: 0, withheld: false }
     }
 
     /// Until the next look; cancel-safe.
@@ -75,22 +82,33 @@ impl Supervisor {
     }
 
     /// Looks whether the host is as the running clusters need it, and puts right what is not.
+    /// Where that fails again and again, the clusters get no interface: the node falls silent,
+    /// and others take its clients.
     pub async fn keep_up(&mut self) {
-        let (wrong, after) = match self.install().await {
-            Ok(()) => (None, LOOK_EVERY),
-            Err(error) => (Some(error.to_string()), RETRY_AFTER),
-        };
-        self.upkeep.at = Instant::now() + after;
-        if wrong == self.upkeep.wrong {
-            return;
-        }
-        match &wrong {
-            Some(error) => {
-                tracing::error!(error, "the host cannot be kept as the service needs it")
+        let installed = self.install().await;
+        let upkeep = &mut self.upkeep;
+        let withheld = upkeep.withheld;
+        match installed {
+            Ok(()) => {
+                if upkeep.failures > 0 {
+                    tracing::info!("the host is as the service needs it again");
+                }
+                *upkeep = Upkeep::new();
             }
-            None => tracing::info!("the host is as the service needs it again"),
+            Err(error) => {
+                upkeep.at = Instant::now() + RETRY_AFTER;
+                upkeep.failures = upkeep.failures.saturating_add(1);
+                upkeep.withheld = upkeep.failures >= PATIENCE && is_needed(&error);
+                if upkeep.failures == 1 {
+                    tracing::error!(%error, "the host cannot be kept as the service needs it");
+                } else if upkeep.withheld && !withheld {
+                    tracing::error!(%error, "without it this node does not serve");
+                }
+            }
         }
-        self.upkeep.wrong = wrong;
+        if self.upkeep.withheld != withheld {
+            self.tell_interfaces().await;
+        }
     }
 
     /// Watches the interfaces of a configuration, and looks at them once, so that they are known.
@@ -102,8 +120,11 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The interfaces of a cluster that are there and up.
+    /// The interfaces of a cluster that are there, up and not withheld.
     pub(super) fn up(&self, cluster: &ClusterConfig) -> Vec<Interface> {
+        if self.upkeep.withheld {
+            return Vec::new();
+        }
         let up = self.watch.known().filter(|link| link.up);
         let used = up.filter(|link| cluster.interfaces.contains(&link.name));
         used.filter_map(LinkState::interface).collect()
@@ -116,7 +137,7 @@ impl Supervisor {
     }
 
     /// Brings the host's addresses and settings to what the running clusters need.
-    pub(super) async fn install(&mut self) -> Result<(), SuperviseError> {
+    pub(super) async fn install(&mut self) -> Result<(), HostError> {
         let link = |running: &Running| ServiceLink {
             name: running.config.name.clone(),
             addresses: running.config.addresses.clone(),
@@ -130,5 +151,21 @@ impl Supervisor {
             tracing::debug!(interface, "the interface is not there; waiting for it");
         }
         Ok(())
+    }
+}
+
+/// Whether clients go unanswered where this is wrong. Without the record, or with a setting that
+/// somebody else wants otherwise, they do not: the gate stops what the kernel might say.
+fn is_needed(error: &HostError) -> bool {
+    match error {
+        HostError::Netlink(_)
+        | HostError::Refused { .. }
+        | HostError::AddressTaken { .. }
+        | HostError::LinkTaken { .. }
+        | HostError::Ipv6Disabled { .. } => true,
+        HostError::Setting { .. }
+        | HostError::File { .. }
+        | HostError::Record { .. }
+        | HostError::RecordDamaged { .. } => false,
     }
 }

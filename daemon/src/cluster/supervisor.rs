@@ -206,7 +206,7 @@ impl Supervisor {
         // Only now, behind the gate, may the kernel have the addresses.
         if let Err(error) = self.install().await {
             self.end(&cluster.name).await?;
-            return Err(error);
+            return Err(error.into());
         }
         tracing::info!(cluster = cluster.name, "the cluster is being joined");
         Ok(())
