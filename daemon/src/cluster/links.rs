@@ -125,9 +125,11 @@ impl Links {
         self.retry_at = None;
     }
 
-    /// Opens what is not open. What cannot be opened is tried again by [`Self::retry`].
-    pub(super) fn open(&mut self, drops: &mut Drops) {
+    /// Opens what is not open. What cannot be opened is due again later; the complaint is given
+    /// once.
+    pub(super) fn open(&mut self, drops: &mut Drops) -> Option<String> {
         let again = self.retry_at.take().is_some();
+        let mut complaint = None;
         for interface in self.wanted.clone() {
             if self.open.iter().any(|link| link.interface == interface) {
                 continue;
@@ -137,20 +139,16 @@ impl Links {
                 Err(error) => {
                     drops.count("open_failed");
                     self.retry_at = Some(now() + RETRY_AFTER);
-                    if !again {
-                        let name = interface.name;
-                        tracing::warn!(interface = name, %error, "cannot use the interface");
-                    }
+                    complaint = Some(format!("{} cannot be used: {error}", interface.name));
                 }
             }
         }
+        complaint.filter(|_| !again)
     }
 
-    /// Tries again what could not be opened, if it is time.
-    pub(super) fn retry(&mut self, drops: &mut Drops) {
-        if self.retry_at.is_some_and(|at| now() >= at) {
-            self.open(drops);
-        }
+    /// Whether it is time to try again what could not be opened.
+    pub(super) fn is_due(&self) -> bool {
+        self.retry_at.is_some_and(|at| now() >= at)
     }
 
     fn open_link(&self, interface: &Interface) -> io::Result<Link> {

@@ -19,7 +19,6 @@ mod stage;
 mod supervisor;
 mod witness;
 
-use drops::Drops;
 pub use request::ClusterEvent;
 pub use running::StartError;
 pub use supervisor::{Happened, SuperviseError, Supervisor};

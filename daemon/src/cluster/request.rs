@@ -60,5 +60,15 @@ pub struct ClusterEvent {
     /// Which cluster.
     pub(super) cluster: String,
     /// What happened.
-    pub(super) notice: Notice,
+    pub(super) what: What,
+}
+
+/// What a cluster's thread has to say. It writes no log itself: whoever reads the log may stop,
+/// and must not stop heartbeats with it.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// The engine says it.
+    Notice(Notice),
+    /// The driver does: a short name of the kind, and the words.
+    Driver(&'static str, String),
 }

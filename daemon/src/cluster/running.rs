@@ -130,7 +130,6 @@ impl Running {
             };
             let mut links = Links::new(settings, addresses);
             links.set_interfaces(around.interfaces);
-            links.open(&mut super::Drops::default());
             let _ = opened.send(Ok(()));
             let parts = Parts {
                 name,

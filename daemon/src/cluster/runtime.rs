@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clock::now;
 use super::drops::Drops;
 use super::links::Links;
-use super::request::{ClusterEvent, ClusterRequest, ClusterView};
+use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::stage::Stage;
 use super::witness::{Sign, Witness};
 use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
@@ -99,6 +99,7 @@ impl Runtime {
     /// Runs until the node has left its cluster or was told to stop.
     pub(super) async fn run(mut self) {
         let mut requests = Vec::with_capacity(REQUESTS_A_TURN);
+        self.open_links();
         self.flush();
         while !self.ended {
             self.wait(&mut requests).await;
@@ -135,7 +136,9 @@ impl Runtime {
             self.serve(request);
         }
         self.feed_sign();
-        self.parts.links.retry(&mut self.drops);
+        if self.parts.links.is_due() {
+            self.open_links();
+        }
         self.list_sticky();
     }
 
@@ -204,26 +207,25 @@ impl Runtime {
         match event {
             KernelEvent::Applied { generation, .. } => {
                 engine.handle_applied(generation, now());
-                if std::mem::take(&mut self.opening) {
-                    self.parts.links.open(&mut self.drops);
-                }
+                let opening = std::mem::take(&mut self.opening);
                 if let Some(ready) = self.parts.ready.take() {
                     let _ = ready.send(());
                 }
+                if opening {
+                    self.open_links();
+                }
             }
             KernelEvent::Failed { reason, .. } => {
-                tracing::error!(cluster = self.parts.name, %reason, "the kernel refused the rules");
                 engine.handle_kernel_failed(now());
+                self.say("rules-refused", format!("the kernel refused the rules: {reason}"));
             }
             KernelEvent::StickyLost { .. } => engine.handle_sticky_lost(now()),
             KernelEvent::Repaired { took, .. } => {
                 engine.handle_rules_repaired(now());
                 let took_ms = took.as_millis();
-                tracing::warn!(
-                    cluster = self.parts.name,
-                    took_ms,
-                    "somebody changed the rules of nlbd; they were put back"
-                );
+                let text =
+                    format!("somebody changed the rules of nlbd; put back within {took_ms} ms");
+                self.say("rules-repaired", text);
                 self.drops.count("rules_repaired");
             }
             KernelEvent::StickyListed { clients, listed, .. } => {
@@ -301,13 +303,27 @@ impl Runtime {
         while let Some(notice) = self.parts.engine.poll_notice() {
             any = true;
             self.ended |= notice == Notice::Left;
-            let event = ClusterEvent { cluster: self.parts.name.clone(), notice };
-            if self.parts.events.try_send(event).is_err() {
-                self.drops.count("events_lost");
-            }
+            self.tell(What::Notice(notice));
         }
         if any {
             self.publish(now());
+        }
+    }
+
+    fn open_links(&mut self) {
+        if let Some(complaint) = self.parts.links.open(&mut self.drops) {
+            self.say("interface-unusable", complaint);
+        }
+    }
+
+    fn say(&mut self, kind: &'static str, text: String) {
+        self.tell(What::Driver(kind, text));
+    }
+
+    fn tell(&mut self, what: What) {
+        let event = ClusterEvent { cluster: self.parts.name.clone(), what };
+        if self.parts.events.try_send(event).is_err() {
+            self.drops.count("events_lost");
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::applier::Applier;
 use super::clock::now;
 use super::host::Upkeep;
-use super::request::ClusterEvent;
+use super::request::{ClusterEvent, What};
 use super::running::{Running, StartError, Surroundings, can_become};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
@@ -271,7 +271,14 @@ impl Supervisor {
 
     /// Writes an event to the log and hands it to whoever follows.
     pub fn handle_event(&mut self, event: ClusterEvent, time_ms: u64) {
-        let ClusterEvent { cluster, notice } = event;
+        let ClusterEvent { cluster, what } = event;
+        let notice = match what {
+            What::Notice(notice) => notice,
+            What::Driver(kind, text) => {
+                tracing::warn!(cluster, "{text}");
+                return self.events.say(&cluster, kind, text, time_ms);
+            }
+        };
         if let Some(running) = self.clusters.get(&cluster) {
             if self.names.len() >= NAMES {
                 self.names.clear();
