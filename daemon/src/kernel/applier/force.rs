@@ -106,7 +106,7 @@ impl Task {
                 warn!(%error, "nft failed after its batch was in force");
             }
         }
-        if structural {
+        if structural || self.fingerprint.is_none() {
             self.fingerprint = self.query.fingerprint().await.ok();
         }
     }
@@ -171,6 +171,8 @@ impl Task {
     }
 
     async fn refresh(&mut self, at: &Installed, refresh: Refresh) -> Result<(), KernelError> {
+        // The rules of a chain are set anew: they are not those any more that were looked at.
+        self.fingerprint = None;
         let mut batch = Ruleset::new();
         batch.refresh(at.rules(), at.decision(), refresh);
         Ok(self.run_batch(batch.into_text()).await?)

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nlb_engine::KernelPlan;
 use nlb_protocol::{Bucket, Buckets};
 
+use super::task::CHECK_INTERVAL;
 use crate::kernel::testing::{
     Applier, Wire, frame, in_namespace, ip, nft, packet, plan, rules, until,
 };
@@ -162,6 +163,10 @@ fn a_forgotten_client_that_goes_on_sending_stays_forgotten() {
         stop.store(true, Ordering::Relaxed);
         let sent = sender.join().unwrap();
         println!("{sent} packets");
+        // Taking them out rewrote rules. The next look at the rules must not take that for
+        // somebody else's doing.
+        let quiet = tokio::time::timeout(2 * CHECK_INTERVAL, applier.events.recv()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
     });
 }
 
