@@ -178,7 +178,7 @@ impl Installer {
     ) -> Result<LinkState, HostError> {
         if let Some(link) = netlink.link(name).await? {
             if !link.up {
-                netlink.set_up(&link).await?;
+                set_up(netlink, &link).await?;
             }
             return Ok(link);
         }
@@ -195,7 +195,9 @@ impl Installer {
             }
             return loopback(netlink).await;
         }
-        netlink.link(name).await?.ok_or_else(|| vanished(name))
+        let link = netlink.link(name).await?.ok_or_else(|| vanished(name))?;
+        set_up(netlink, &link).await?;
+        Ok(link)
     }
 
     async fn add_address(
@@ -295,6 +297,12 @@ async fn check_ipv6(netlink: &Netlink, wanted: &Wanted) -> Result<(), HostError>
         }
     }
     Ok(())
+}
+
+/// Sets a link of ours up, with the service addresses alone.
+async fn set_up(netlink: &Netlink, link: &LinkState) -> Result<(), HostError> {
+    netlink.no_own_address(link).await;
+    netlink.set_up(link).await
 }
 
 /// The loopback link, up: in a fresh namespace it is not, and its addresses do not work.

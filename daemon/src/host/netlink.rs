@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::address::{AddressHeaderFlags, CacheInfo};
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
@@ -153,14 +154,26 @@ impl Netlink {
         }
     }
 
-    /// Makes a link of kind dummy and sets it up.
+    /// Makes a link of kind dummy, not yet up.
     ///
     /// # Errors
     /// `EOPNOTSUPP` where the kernel has no such kind, `EEXIST` where the name is taken.
     pub(super) async fn add_dummy(&self, name: &str) -> Result<(), HostError> {
-        let message = LinkDummy::new(name).up().build();
+        let message = LinkDummy::new(name).build();
         let added = self.handle.link().add(message).execute().await;
         added.map_err(|error| refused(format!("adding link {name}"), &error))
+    }
+
+    /// Keeps the kernel from giving a link that is down an IPv6 address of its own. Daemons that
+    /// look for interfaces would serve on it, and nobody can reach it. A kernel without IPv6 gives
+    /// none anyway, so that a refusal is none.
+    pub(super) async fn no_own_address(&self, link: &LinkState) {
+        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let mut message = LinkUnspec::new_with_index(link.index.0).build();
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
+        if let Err(error) = self.handle.link().set(message).execute().await {
+            tracing::debug!(link = link.name, %error, "the link has an IPv6 address of its own");
+        }
     }
 
     /// Sets a link up.
