@@ -172,6 +172,15 @@ impl Links {
         self.addresses = addresses;
     }
 
+    /// Announces the node to switches that snoop, where and when that is due (SPEC 2.5).
+    pub(super) fn announce(&mut self, now: Time, drops: &mut Drops) {
+        for link in &mut self.open {
+            if link.memberships.announce(now).is_err() {
+                drops.count("send_failed");
+            }
+        }
+    }
+
     /// The interfaces in use.
     pub(super) fn interfaces(&self) -> impl Iterator<Item = InterfaceIndex> {
         self.open.iter().map(|link| link.interface.index)

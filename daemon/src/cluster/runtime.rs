@@ -139,6 +139,7 @@ impl Runtime {
         if self.parts.links.is_due() {
             self.open_links();
         }
+        self.parts.links.announce(now(), &mut self.drops);
         self.list_sticky();
     }
 

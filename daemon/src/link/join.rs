@@ -1,15 +1,18 @@
 //! The memberships that bring cluster traffic and neighbour solicitations to this interface.
 //!
 //! Three kinds, each for a party of its own: an IGMP or MLD report for switches that snoop, the
-//! filter of the network card, and the filter of the host's own stack.
+//! filter of the network card, and the filter of the host's own stack. Switches that snoop and
+//! look at the IP address instead of the group's MAC need `mrd` beside these.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
+use nlb_engine::Time;
 use nlb_protocol::{ClusterMac, MacAddr};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
+use super::mrd::Announcer;
 use super::socket::PacketSocket;
 use super::sys::Membership;
 use super::{Interface, InterfaceIndex};
@@ -22,6 +25,8 @@ pub struct Memberships {
     _mac: PacketSocket,
     /// Holds the IGMP membership, in `Igmp` mode only.
     _igmp: Option<Socket>,
+    /// Announces the node to switches that forward by IP address, in `Igmp` mode only.
+    announcer: Option<Announcer>,
     /// Holds the MLD memberships of the solicited-node groups.
     mld: Option<Socket>,
     groups: BTreeSet<Ipv6Addr>,
@@ -53,15 +58,26 @@ impl Memberships {
                 socket.join_multicast_v4_n(&group, &on).map(|()| socket)
             })
             .transpose()?;
+        let announcer = cluster.group.map(|_| Announcer::open(interface)).transpose()?;
         let mut joined = Self {
             index: interface.index,
             _mac: mac,
             _igmp: igmp,
+            announcer,
             mld: None,
             groups: BTreeSet::new(),
         };
         joined.set_addresses(addresses)?;
         Ok(joined)
+    }
+
+    /// Announces the node to the switches of the segment, in `Igmp` mode (SPEC 2.5), if that is
+    /// due. Taken back when this is dropped.
+    ///
+    /// # Errors
+    /// As [`HeartbeatSocket::send`](super::HeartbeatSocket::send); the next time is soon enough.
+    pub fn announce(&mut self, now: Time) -> io::Result<()> {
+        self.announcer.as_mut().map_or(Ok(()), |announcer| announcer.announce(now))
     }
 
     /// Joins and leaves so that the solicited-node groups are those of `addresses`.

@@ -1,4 +1,5 @@
-//! Frames on the wire: heartbeats, ARP and neighbour discovery, multicast memberships.
+//! Frames on the wire: heartbeats, ARP and neighbour discovery, multicast memberships, and announcements
+//! to switches that snoop.
 //!
 //! Every socket here asks for one ethertype on one interface and has its filter in place before
 //! it is bound, so it never receives a frame that it did not ask for. All are driven by the task
@@ -8,6 +9,7 @@ mod clock;
 mod filter;
 mod heartbeat;
 mod join;
+mod mrd;
 mod neighbour;
 mod socket;
 pub(crate) mod sys;

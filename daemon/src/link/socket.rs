@@ -109,7 +109,12 @@ impl PacketSocket {
     /// Sends one frame, at once or not at all. It passes the egress hook and the queueing
     /// discipline like every other (no `PACKET_QDISC_BYPASS`: SPEC 7).
     pub(super) fn send(&self, to: MacAddr, payload: &[u8]) -> io::Result<()> {
-        let to = sys::link_address(self.ethertype, self.index, to)?;
+        self.send_as(self.ethertype, to, payload)
+    }
+
+    /// The same with another ethertype than the one received.
+    pub(super) fn send_as(&self, ethertype: u16, to: MacAddr, payload: &[u8]) -> io::Result<()> {
+        let to = sys::link_address(ethertype, self.index, to)?;
         self.fd.get_ref().send_to(payload, &to).map(|_| ())
     }
 

@@ -76,6 +76,11 @@ pub enum Segment {
     },
     /// An IGMP message of this type.
     Igmp(u8),
+    /// A message of Multicast Router Discovery: an advertisement or a termination.
+    MulticastRouter {
+        /// Which of the two.
+        advertisement: bool,
+    },
     /// A fragment that is not the first.
     LaterFragment,
     /// Anything else.
@@ -127,7 +132,10 @@ fn ipv4(body: &[u8]) -> Option<Payload> {
     let segment = match body.get(9)? {
         _ if later => Segment::LaterFragment,
         1 => icmp4(rest)?,
-        2 => Segment::Igmp(*rest.first()?),
+        2 => match *rest.first()? {
+            kind @ (0x30 | 0x32) => Segment::MulticastRouter { advertisement: kind == 0x30 },
+            kind => Segment::Igmp(kind),
+        },
         protocol => transport(*protocol, rest)?,
     };
     Some(Payload::Ip { source, destination, segment })
@@ -181,6 +189,7 @@ fn icmp6(rest: &[u8]) -> Option<Segment> {
         128 | 129 => {
             Segment::Echo { reply: kind == 129, id: u16_at(rest, 4)?, sequence: u16_at(rest, 6)? }
         }
+        151 | 153 => Segment::MulticastRouter { advertisement: kind == 151 },
         135 | 136 => {
             let wanted = if kind == 135 { 1 } else { 2 };
             let mut options = rest.get(24..)?;

@@ -79,6 +79,8 @@ pub struct Ledger {
     pub fragments: u64,
     /// IGMP messages by the port they came from.
     pub igmp: BTreeMap<String, u64>,
+    /// Who says to be a multicast router: the last word of each port, IPv4 and IPv6 (`true`).
+    pub multicast_routers: BTreeMap<(String, bool), bool>,
     /// Frames to the cluster MAC by the port they left through.
     pub to_cluster: BTreeMap<String, u64>,
     /// ARP and ND answers for a service address by the MAC they came from.
@@ -101,6 +103,10 @@ impl Ledger {
             }
             Payload::Ip { source, destination, segment } => match segment {
                 Segment::Igmp(_) => *self.igmp.entry(port.to_owned()).or_default() += 1,
+                Segment::MulticastRouter { advertisement } => {
+                    let by = (port.to_owned(), source.is_ipv6());
+                    self.multicast_routers.insert(by, advertisement);
+                }
                 Segment::TooBig => *self.too_big.entry(destination).or_default() += 1,
                 Segment::Neighbour { advertisement: true, target, .. }
                     if subject.serves(target.into()) =>
