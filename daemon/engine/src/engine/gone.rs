@@ -10,16 +10,15 @@ use crate::notice::Notice;
 use crate::time::Time;
 
 impl Engine {
+    pub(super) fn silent_peers(&self) -> Vec<NodeId> {
+        let dead_after = self.config.timing.dead_after;
+        let silent = self.peers.iter().filter(|(_, peer)| self.now.since(peer.heard) >= dead_after);
+        silent.map(|(node, _)| node).collect()
+    }
+
     /// Peers that were silent for dead-after are dead.
     pub(super) fn expire_peers(&mut self) {
-        let dead_after = self.config.timing.dead_after;
-        let dead: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| self.now.since(peer.heard) >= dead_after)
-            .map(|(node, _)| node)
-            .collect();
-        for node in dead {
+        for node in self.silent_peers() {
             let Some(limit) = self.rights_end(node) else { continue };
             self.void_peer(node, limit);
             if let Some(peer) = self.peers.retire(node, false, self.now) {

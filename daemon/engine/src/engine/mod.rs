@@ -165,8 +165,12 @@ impl Engine {
     }
 
     /// The time that `poll_timeout` named has come. Calling it early or often does no harm.
+    ///
+    /// Silence is judged here and nowhere else: hand in the frames that wait first. After a stall
+    /// the oldest of them must not decide that a peer is dead whose latest is still unread.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
+        self.expire_peers();
         self.evaluate();
     }
 
@@ -329,7 +333,6 @@ impl Engine {
 
     /// Draws every conclusion from what is known now.
     fn evaluate(&mut self) {
-        self.expire_peers();
         self.watch_receiver();
         self.follow_seed();
         self.step_state();

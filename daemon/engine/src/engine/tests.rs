@@ -249,3 +249,33 @@ fn only_a_heartbeat_begins_an_acquaintance() {
     let snapshot = segment.node(0).snapshot(now);
     assert_eq!((snapshot.counters.unusable, snapshot.nodes.len()), (1, 1));
 }
+
+/// SPEC 6.8: frames count from their arrival, and all that wait are read before silence is judged.
+#[test]
+fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    // What node 2 sends meanwhile waits in the socket of node 1, which stands still.
+    let mut stalled = segment.nodes[0].take();
+    let mut waiting = Vec::new();
+    let start = segment.now;
+    while segment.now < start + Duration::from_millis(400) {
+        segment.now = segment.now + Duration::from_millis(1);
+        let now = segment.now;
+        let engine = segment.node(1);
+        engine.handle_timeout(now);
+        while let Some(transmit) = engine.poll_transmit(now) {
+            engine.handle_sent(transmit.frame.header.sequence, now);
+            waiting.push((transmit.frame, now));
+        }
+    }
+    let woken = start + Duration::from_millis(1005);
+    let engine = stalled.as_mut().expect("it only stands still");
+    for (frame, arrival) in waiting {
+        engine.handle_frame(frame, arrival, woken);
+    }
+    engine.handle_timeout(woken);
+    let gone = core::iter::from_fn(|| engine.poll_notice())
+        .any(|notice| matches!(notice, Notice::PeerGone { .. }));
+    assert!(!gone);
+}

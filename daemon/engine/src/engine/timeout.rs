@@ -50,6 +50,7 @@ impl Engine {
     fn is_something_due(&self) -> bool {
         let retrying = self.retry_at.is_some_and(|at| at > self.now);
         let plan = !retrying && self.kernel.wants(&self.wanted_filter());
-        plan || !self.waiting.ready.is_empty()
+        // Only `handle_timeout` judges silence, so it is called again while there is some.
+        plan || !self.waiting.ready.is_empty() || !self.silent_peers().is_empty()
     }
 }
