@@ -36,6 +36,8 @@ pub(super) enum ClusterRequest {
         addresses: Vec<IpAddr>,
         /// The ports that are balanced; empty: all.
         ports: Vec<Port>,
+        /// Told when the rules say so too.
+        in_force: oneshot::Sender<()>,
     },
     /// The keys of the cluster: the first signs from now on.
     Keys(KeyRing),

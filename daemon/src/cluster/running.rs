@@ -22,7 +22,7 @@ use crate::kernel::ClusterRules;
 use crate::link::Interface;
 use crate::weight::{Weigher, WeightSource, read_load};
 
-/// How long the rules of a new cluster may take to be in force.
+/// How long the rules of a cluster may take to be in force.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a task may take to answer, or to end when it is told to. It looks at its requests
@@ -256,7 +256,10 @@ impl Running {
         if old.addresses != config.addresses || old.ports != config.ports {
             let addresses = config.addresses.clone();
             let ports = config.ports.clone().unwrap_or_default();
-            self.tell(ClusterRequest::Service { addresses, ports }).await;
+            let (in_force, is_in_force) = oneshot::channel();
+            self.tell(ClusterRequest::Service { addresses, ports, in_force }).await;
+            // An address comes behind its rules. If the kernel refuses, the node serves nobody.
+            let _ = tokio::time::timeout(READY_LIMIT, is_in_force).await;
         }
         if old.keys != config.keys {
             self.tell(ClusterRequest::Keys(config.keys.ring())).await;

@@ -50,7 +50,7 @@ pub(super) struct Parts {
     pub(super) kernel: KernelHandle,
     /// What the rules are made of beside the engine's plans.
     pub(super) rules: ClusterRules,
-    /// Told when the rules are in force for the first time.
+    /// Told when the rules are in force, the first ones or those that changed.
     pub(super) ready: Option<oneshot::Sender<()>>,
     /// Looks for signs that the receiver works.
     pub(super) witness: Witness,
@@ -190,7 +190,8 @@ impl Runtime {
                 // Opened when the gate stands before them: their sockets bring the traffic.
                 self.opening = true;
             }
-            ClusterRequest::Service { addresses, ports } => {
+            ClusterRequest::Service { addresses, ports, in_force } => {
+                self.parts.ready = Some(in_force);
                 self.parts.rules.addresses.clone_from(&addresses);
                 self.parts.rules.ports = ports;
                 self.set_rules();
