@@ -12,6 +12,8 @@ mod fields;
 mod frames;
 #[path = "../tests/vectors/make.rs"]
 mod make;
+#[path = "../tests/vectors/packets.rs"]
+mod packets;
 
 use std::path::PathBuf;
 use std::{fs, io};

@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 import nlbd_oracle as oracle
+import nlbd_packets as packets
 
 LONG = {"node", "incarnation", "sequence", "epoch", "digest", "pin_version", "first", "version",
         "owner", "owner_incarnation", "after"}
@@ -136,6 +137,16 @@ def check_addresses(check, vectors):
         check.same(f"addresses of cluster {item['cluster']}", found, item)
 
 
+def check_packets(check, vectors):
+    for item in vectors["packets"]:
+        services = {ipaddress.ip_address(service) for service in item["services"]}
+        found = packets.read(bytes.fromhex(item["hex"]), services)
+        expected = (item["client"], item["opens"], item["hashed"])
+        check.same(f"packet {item['name']}", (str(found[0]), found[1], found[2].hex()), expected)
+        found = oracle.fingerprint(item["cluster"], item["seed"], found[2])
+        check.same(f"fingerprint of {item['name']}", found, long(item["fingerprint"]))
+
+
 CHECKS = {
     "frames.json": check_frames,
     "hashes.json": check_hashes,
@@ -143,6 +154,7 @@ CHECKS = {
     "digests.json": check_digests,
     "keys.json": check_keys,
     "addresses.json": check_addresses,
+    "packets.json": check_packets,
 }
 
 

@@ -1,9 +1,9 @@
-"""An independent reading of protocol-spec/SPEC.md, chapters 2 to 5.
+"""An independent reading of protocol-spec/SPEC.md, chapters 2 to 5 and what 6.9 hashes.
 
 Written from the text of the specification, in plain Python with nothing but the standard library;
 it shares no code with the Rust crate and is as slow as it is plain. Section numbers are those of
 SPEC.md. What the crate and this oracle both say is what the specification says. Chapters 2 and 3
-are in nlbd_numbers.py, chapters 4 and 5 here.
+are in nlbd_numbers.py, chapters 4 and 5 here, packets (6.9) in nlbd_packets.py.
 """
 
 import hashlib

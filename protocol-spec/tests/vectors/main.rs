@@ -6,6 +6,7 @@
 mod fields;
 mod frames;
 mod make;
+mod packets;
 
 use std::fs;
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::fields::{hex, long};
-use crate::frames;
+use crate::{frames, packets};
 
 /// The keys of the vectors: the bytes 0 to 31, and three more.
 pub(crate) const KEYS: [[u8; KEY_LEN]; 4] = {
@@ -53,6 +53,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("digests.json", digests()),
         ("keys.json", keys()),
         ("addresses.json", addresses()),
+        ("packets.json", packets::packets()),
     ]
     .map(|(name, value)| (name, render(&value)))
     .to_vec()

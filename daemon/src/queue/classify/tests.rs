@@ -196,6 +196,24 @@ fn fingerprints_of_record() {
     assert_eq!(format!("{:016x}", of(&v4(UDP, &[7; 300]))), "718a1079e5b83662");
 }
 
+/// SPEC appendix B: what every implementation has to make of these packets.
+#[test]
+fn the_vectors() {
+    let file = include_str!("../../../../protocol-spec/vectors/packets.json");
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
+    let packets = file["packets"].as_array().unwrap();
+    assert!(packets.len() >= 16);
+    for packet in packets {
+        let hex = packet["hex"].as_str().unwrap();
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let found = read(&(0..hex.len()).step_by(2).map(byte).collect::<Vec<_>>()).unwrap();
+        let name = &packet["name"];
+        assert_eq!(packet["fingerprint"], format!("{:016x}", found.fingerprint), "{name}");
+        assert_eq!(packet["client"], found.client.to_string(), "{name}");
+        assert_eq!(packet["opens"], found.opens, "{name}");
+    }
+}
+
 #[test]
 fn fingerprints_leave_out_what_may_differ_between_nodes() {
     let packet = v4(TCP, &tcp(2));
