@@ -7,7 +7,7 @@ use super::Unclassified;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
-/// The most IPv6 extension headers that are followed. RFC 8504 lets hosts set such a bound;
+/// A packet with so many IPv6 extension headers is dropped. RFC 8504 lets hosts set such a bound;
 /// real packets have two at most.
 const EXTENSIONS: usize = 8;
 
