@@ -11,7 +11,7 @@ const WORDS: usize = BUCKETS / 64;
 pub const WIRE_LEN: usize = BUCKETS / 8;
 
 /// A set of [`Bucket`]s of fixed size: copying it never allocates.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Buckets([u64; WORDS]);
 
 impl Buckets {

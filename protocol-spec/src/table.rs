@@ -32,7 +32,7 @@ const _: () = assert!(UNIT.checked_mul(SLOTS).is_some());
 
 /// The active nodes and their weights, sorted by node id, each id once, at most
 /// [`MAX_NODES`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct View(Vec<(NodeId, Weight)>);
 
 impl View {
@@ -75,7 +75,7 @@ impl View {
 }
 
 /// Which node owns which bucket.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Table {
     /// The members of the view with their quotas, in rising order of the ids.
     members: Vec<(NodeId, u16)>,

@@ -5,7 +5,7 @@ use core::time::Duration;
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 
 /// The timers of a cluster; all others are fractions of these (SPEC 6.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timing {
     /// Between two heartbeats. 5 ms to 10 s.
     pub heartbeat: Duration,
@@ -99,7 +99,7 @@ impl Default for Timing {
 }
 
 /// The bounds of everything that grows with traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Clients that the sticky table remembers.
     pub sticky: usize,
@@ -116,7 +116,7 @@ impl Default for Limits {
 }
 
 /// Everything an engine must know before its first event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Config {
     /// The cluster's id.
     pub cluster: ClusterId,

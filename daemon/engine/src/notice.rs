@@ -4,7 +4,7 @@ use nlb_protocol::frame::State;
 use nlb_protocol::{Digest, Epoch, Incarnation, NodeId, Weight};
 
 /// Why a node fenced itself (R6, R7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FenceCause {
     /// This peer is active or joining and does not name this node's incarnation.
     Unheard(NodeId),

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 pub struct PacketId(pub u32);
 
 /// What counts of a packet for the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientPacket {
     /// Names the packet until its verdict.
     pub id: PacketId,
@@ -22,7 +22,7 @@ pub struct ClientPacket {
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// This node answers it.
     Accept,

@@ -14,7 +14,7 @@ pub struct Generation(pub u64);
 /// The engine waits for [`Engine::handle_applied`](crate::Engine::handle_applied) where its
 /// promises need it: rights are flushed before `fenced` is said, and a view is named in
 /// heartbeats only when the filter lets its buckets through.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KernelPlan {
     /// Which plan this is.
     pub generation: Generation,

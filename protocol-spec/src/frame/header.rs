@@ -13,7 +13,7 @@ pub const VERSION: u8 = 1;
 pub const HEADER_LEN: usize = 32;
 
 /// Who sent a frame, and which one it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Header {
     /// The cluster that the frame belongs to.
     pub cluster: ClusterId,

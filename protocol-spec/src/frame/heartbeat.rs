@@ -69,7 +69,7 @@ impl State {
 }
 
 /// One peer that the sender of a heartbeat hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAck {
     /// The peer.
     pub node: NodeId,
@@ -80,7 +80,7 @@ pub struct PeerAck {
 }
 
 /// The message that carries everything two nodes must agree on (SPEC 4.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// The sender's state.
     pub state: State,

@@ -9,7 +9,7 @@ pub const MAX_NAME: usize = 64;
 pub const MAX_SOFTWARE: usize = 32;
 
 /// The slow message: what people want to know of a node (SPEC 4.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Information {
     /// The node's name, at most [`MAX_NAME`] bytes of UTF-8 without control characters.
     pub name: String,

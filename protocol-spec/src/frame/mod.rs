@@ -30,7 +30,7 @@ pub const MAX_FRAME: usize = 1500;
 pub const MIN_FRAME: usize = HEADER_LEN + TAG_LEN;
 
 /// What a frame says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 // Nearly every frame is a heartbeat: a box would cost an allocation for each.
 #[allow(clippy::large_enum_variant)]
 pub enum Message {
@@ -61,7 +61,7 @@ impl Message {
 }
 
 /// A whole frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// Who and which.
     pub header: Header,

@@ -33,7 +33,7 @@ const UNPIN_V6: u8 = 4;
 const ANSWERED: u8 = 5;
 
 /// One change of a pin log. Each takes one [`PinVersion`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PinEntry {
     /// The client stays with the sender although its bucket goes to another node.
     Pin(IpAddr),
@@ -76,7 +76,7 @@ impl PinEntry {
 }
 
 /// A run of changes of the sender's pin log (SPEC 4.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PinDelta {
     /// The version that the first entry makes; entry `i` makes `first + i`.
     pub first: PinVersion,
@@ -127,7 +127,7 @@ impl PinDelta {
 }
 
 /// A part of a whole pin log, for a receiver that came late or fell behind (SPEC 4.6).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PinSnapshot {
     /// The version that the whole snapshot stands for.
     pub version: PinVersion,
@@ -181,7 +181,7 @@ impl PinSnapshot {
 }
 
 /// Asks a node for the part of its pin log that the sender lacks (SPEC 4.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PinRequest {
     /// Whose log is wanted.
     pub owner: NodeId,

@@ -18,7 +18,7 @@ pub enum Fate {
 }
 
 /// One kernel. Times are those of the world.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Kernel {
     lease: u64,
     idle: u64,

@@ -14,14 +14,14 @@ use crate::time::Time;
 const GONE: usize = 64;
 
 /// A client that this node keeps.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Client {
     /// When the stage or the kernel last saw it.
     pub(super) seen: Time,
 }
 
 /// The sticky table, by bucket, so that releasing a bucket touches its own clients only.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Clients {
     by_bucket: Vec<BTreeMap<IpAddr, Client>>,
     count: usize,
@@ -84,7 +84,7 @@ impl Clients {
 }
 
 /// A packet that waits for its verdict.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Held {
     pub(super) packet: ClientPacket,
     pub(super) arrival: Time,
@@ -92,7 +92,7 @@ pub(super) struct Held {
 
 /// The clients of a peer that ended without handing over: a packet that arrived while it could
 /// still answer is not ours to answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Gone {
     pub(super) limit: Time,
     pub(super) clients: BTreeSet<IpAddr>,
@@ -102,7 +102,7 @@ pub(super) struct Gone {
 }
 
 /// What the stage remembers besides the clients.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Waiting {
     pub(super) held: VecDeque<Held>,
     /// Settled, to be decided once more when the verdict is fetched.

@@ -14,7 +14,7 @@ const OUTSTANDING: usize = 256;
 const REMEMBER: usize = 1 << 20;
 
 /// What the bucket filter lets through, and whether everything is diverted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Filter {
     pub(super) buckets: Buckets,
     pub(super) divert: bool,
@@ -22,7 +22,7 @@ pub(super) struct Filter {
 }
 
 /// The engine's side of the kernel.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Kernel {
     generation: Generation,
     applied: Generation,

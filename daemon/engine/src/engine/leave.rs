@@ -20,7 +20,7 @@ use crate::time::Time;
 const FAREWELLS: u8 = 3;
 
 /// How far the way out has been gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Leave {
     /// The node stays.
     No,

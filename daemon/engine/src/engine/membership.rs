@@ -13,7 +13,7 @@ use crate::notice::{FenceCause, Notice};
 use crate::time::Time;
 
 /// What a node remembers of its own membership.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Membership {
     /// When the node began to listen, or to join again.
     pub(super) joining_since: Time,

@@ -5,12 +5,14 @@
 //! not to serve, [`gone`] peers that end,
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
 //! clients and their packets, [`pins`] the pin logs, [`kernel`] what the kernel was told,
-//! [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what people see.
+//! [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`]
+//! what makes two engines alike.
 
 mod buckets;
 mod clients;
 mod fence;
 mod gone;
+mod hash;
 mod idle;
 mod kernel;
 mod leave;
@@ -71,7 +73,7 @@ pub struct Transmit {
 /// After any number of `handle_*` calls: `poll_plan`, then `poll_verdict` until `None`, then
 /// `poll_transmit` until `None` (each followed by `handle_sent` once the frame has really left),
 /// then `poll_notice` until `None`, then wait until `poll_timeout` at the latest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     config: Config,
     /// The latest time that was handed in.

@@ -14,7 +14,7 @@ use crate::time::Time;
 const RETIRED: usize = 256;
 
 /// A node that is heard.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Peer {
     pub(super) incarnation: Incarnation,
     /// Of the latest frame of any kind.
@@ -72,7 +72,7 @@ pub(super) enum Refusal {
 }
 
 /// A life that is not heard any more.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Past {
     node: NodeId,
     incarnation: Incarnation,
@@ -84,7 +84,7 @@ struct Past {
 }
 
 /// Everyone who is heard.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Peers {
     map: BTreeMap<NodeId, Peer>,
     retired: VecDeque<Past>,

@@ -22,7 +22,7 @@ pub(super) const ANSWERED: usize = 4096;
 const SNAPSHOT_PARTS: u16 = 16_384;
 
 /// The own log.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Log {
     version: u64,
     recent: VecDeque<PinEntry>,
@@ -33,7 +33,7 @@ pub(super) struct Log {
 }
 
 /// A snapshot on its way out.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Outgoing {
     version: u64,
     parts: VecDeque<Vec<IpAddr>>,
@@ -165,7 +165,7 @@ impl Log {
 }
 
 /// A peer's log as far as this node holds it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Replica {
     pub(super) version: u64,
     pub(super) clients: BTreeSet<IpAddr>,
@@ -182,7 +182,7 @@ pub(super) struct Replica {
 }
 
 /// The packets that a peer said it answered: the latest of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Answered {
     order: VecDeque<u64>,
     known: BTreeSet<u64>,
@@ -205,7 +205,7 @@ impl Answered {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Assembly {
     version: u64,
     parts: u16,
@@ -215,7 +215,7 @@ struct Assembly {
 }
 
 /// What a message changed in a replica.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Changes {
     pub(super) pinned: Vec<IpAddr>,
     pub(super) unpinned: Vec<IpAddr>,

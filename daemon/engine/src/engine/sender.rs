@@ -31,7 +31,7 @@ pub const fn frames_bound(heartbeats: usize) -> usize {
 }
 
 /// Tokens that come back with time.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Allowance {
     tokens: u32,
     burst: u32,
@@ -70,7 +70,7 @@ impl Allowance {
 }
 
 /// The sending side of a node.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Sender {
     timing: Timing,
     sequence: u64,

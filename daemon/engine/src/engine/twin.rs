@@ -12,10 +12,10 @@ use nlb_protocol::{Incarnation, Sequence};
 use crate::time::Time;
 
 /// What was last heard under this node's id from another life.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Twin(Option<Heard>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Heard {
     incarnation: Incarnation,
     sequence: Sequence,

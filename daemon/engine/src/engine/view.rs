@@ -9,7 +9,7 @@ use crate::notice::Notice;
 use crate::time::Time;
 
 /// The view and what follows from it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct ViewState {
     pub(super) view: View,
     pub(super) digest: Digest,
