@@ -12,8 +12,8 @@ use core::time::Duration;
 use bolero::{TypeGenerator, check};
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN, parse_key};
 use nlb_protocol::frame::{
-    DecodeError, Frame, Header, Heartbeat, Information, MAX_FRAME, Message, PeerAck, PinDelta,
-    PinEntry, PinRequest, PinSnapshot, State,
+    DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, State,
 };
 use nlb_protocol::hash;
 use nlb_protocol::ids::{BUCKETS, MAX_PEERS};
@@ -50,6 +50,8 @@ enum Kind {
     Information {
         name: String,
         software: String,
+        measure: u8,
+        permille: u16,
     },
     PinDelta {
         first: u64,
@@ -118,10 +120,13 @@ impl Recipe {
                     peers,
                 })
             }
-            Kind::Information { name, software } => Message::Information(Information {
-                name: text(&name, 64),
-                software: text(&software, 32),
-            }),
+            Kind::Information { name, software, measure, permille } => {
+                Message::Information(Information {
+                    name: text(&name, 64),
+                    software: text(&software, 32),
+                    load: Load { measure, permille },
+                })
+            }
             Kind::PinDelta { first, entries } => {
                 let mut entries: Vec<PinEntry> = entries.into_iter().map(entry).collect();
                 entries.push(PinEntry::Answered(1));

@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{
-    DecodeError, Frame, Header, Heartbeat, Information, MAX_FRAME, Message, PeerAck, PinDelta,
-    PinEntry, PinRequest, PinSnapshot, State,
+    DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{
@@ -55,8 +55,16 @@ fn messages() -> Vec<Message> {
     vec![
         Message::Heartbeat(heartbeat(0)),
         Message::Heartbeat(heartbeat(MAX_PEERS)),
-        Message::Information(Information { name: "n1.example".into(), software: "0.1.0".into() }),
-        Message::Information(Information { name: String::new(), software: String::new() }),
+        Message::Information(Information {
+            name: "n1.example".into(),
+            software: "0.1.0".into(),
+            load: Load { measure: 4, permille: 65_535 },
+        }),
+        Message::Information(Information {
+            name: String::new(),
+            software: String::new(),
+            load: Load::default(),
+        }),
         Message::PinDelta(PinDelta {
             first: PinVersion(1),
             entries: vec![

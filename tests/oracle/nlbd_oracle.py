@@ -183,6 +183,8 @@ def decode_information(body, fields, _key):
     """4.4"""
     fields["name"] = decode_text(body, MAX_NAME)
     fields["software"] = decode_text(body, MAX_SOFTWARE)
+    fields["measure"] = body.number(1)
+    fields["load"] = body.number(2)
     body.extensions()
 
 
@@ -268,7 +270,8 @@ def encode_heartbeat(f, key):
 
 def encode_information(f, _key):
     texts = (f["name"].encode(), f["software"].encode())
-    return b"".join(bytes([len(text)]) + text for text in texts)
+    load = struct.pack(">BH", f["measure"], f["load"])
+    return b"".join(bytes([len(text)]) + text for text in texts) + load
 
 
 def encode_client(word, client):

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nlb_protocol::auth::KeyRing;
-use nlb_protocol::frame::{Frame, Header, Information, MAX_FRAME, Message};
+use nlb_protocol::frame::{Frame, Header, Information, Load, MAX_FRAME, Message};
 use nlb_protocol::{ClusterId, Incarnation, MacAddr, NodeId, Sequence, addr};
 use nlb_tests::cluster::Cluster;
 use nlb_tests::inject::{Injector, ethernet};
@@ -27,8 +27,11 @@ fn frame(cluster: u16, keys: &KeyRing, sequence: u64) -> Vec<u8> {
         incarnation: Incarnation(0x1234_5678_9abc),
         sequence: Sequence(sequence),
     };
-    let message =
-        Message::Information(Information { name: "stranger".into(), software: "0".into() });
+    let message = Message::Information(Information {
+        name: "stranger".into(),
+        software: "0".into(),
+        load: Load::default(),
+    });
     let mut bytes = [0; MAX_FRAME];
     let length = Frame { header, message }.encode(keys, &mut bytes);
     bytes[..length].to_vec()

@@ -5,7 +5,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{Load, State};
 use nlb_protocol::{Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Weight};
 
 /// A change that somebody asked the engine for.
@@ -56,6 +56,8 @@ pub struct NodeView {
     pub state: State,
     /// Its weight.
     pub weight: Weight,
+    /// How loaded it is; nothing measured until its information message came.
+    pub load: Load,
     /// How many buckets it accepts by its latest heartbeat.
     pub buckets: usize,
     /// How many clients it has pinned, as far as this node holds its log.

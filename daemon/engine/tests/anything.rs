@@ -9,7 +9,7 @@ use nlb_engine::{
     ClientPacket, Config, Engine, Generation, Limits, PacketId, Time, Timing, Verdict, frames_bound,
 };
 use nlb_protocol::frame::{
-    Frame, Header, Heartbeat, Information, Message, PeerAck, PinDelta, PinEntry, PinRequest,
+    Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
     PinSnapshot, State,
 };
 use nlb_protocol::{
@@ -118,7 +118,7 @@ fn message() -> impl Strategy<Value = Message> {
     let snapshot = (number(), 0..4_u16, 0..4_u16, prop::collection::vec(client(), 0..30));
     prop_oneof![
         6 => heartbeat(),
-        1 => Just(Message::Information(Information { name: String::new(), software: String::new() })),
+        1 => Just(Message::Information(Information { name: String::new(), software: String::new(), load: Load::default() })),
         2 => (number(), entries()).prop_map(|(first, entries)| {
             Message::PinDelta(PinDelta { first: PinVersion(first), entries })
         }),

@@ -34,6 +34,7 @@ fn node(id: u64, name: &str) -> NodeView {
         incarnation: Incarnation(id + 0xa0),
         name: name.to_owned(),
         software: "0.1.0".to_owned(),
+        load: nlb_protocol::frame::Load::default(),
         state: State::Active,
         weight: weight(100),
         buckets: 2048,

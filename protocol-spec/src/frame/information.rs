@@ -15,6 +15,18 @@ pub struct Information {
     pub name: String,
     /// The version of the software, at most [`MAX_SOFTWARE`] bytes of the same.
     pub software: String,
+    /// How loaded the node is.
+    pub load: Load,
+}
+
+/// How loaded a node is, by the measure that its weight follows (SPEC 4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Load {
+    /// What is measured. Loads can be compared where this is the same and not 0, which says that
+    /// nothing is.
+    pub measure: u8,
+    /// How much of it, in thousandths.
+    pub permille: u16,
 }
 
 impl Information {
@@ -22,14 +34,17 @@ impl Information {
     pub(super) fn emit(&self, out: &mut Writer<'_>) {
         emit_text(&self.name, MAX_NAME, out);
         emit_text(&self.software, MAX_SOFTWARE, out);
+        out.u8(self.load.measure);
+        out.u16(self.load.permille);
     }
 
     /// Reads and checks the body.
     pub(super) fn parse(mut body: Reader<'_>) -> Result<Self, DecodeError> {
         let name = parse_text(&mut body, MAX_NAME)?;
         let software = parse_text(&mut body, MAX_SOFTWARE)?;
+        let load = Load { measure: body.u8()?, permille: body.u16()? };
         body.extensions()?;
-        Ok(Self { name, software })
+        Ok(Self { name, software, load })
     }
 }
 

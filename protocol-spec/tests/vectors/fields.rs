@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use nlb_protocol::frame::{
-    Frame, Header, Heartbeat, Information, Message, PeerAck, PinDelta, PinEntry, PinRequest,
+    Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
     PinSnapshot, State,
 };
 use nlb_protocol::{
@@ -36,9 +36,13 @@ pub(crate) fn long(number: u64) -> Value {
 pub(crate) fn to_json(frame: &Frame) -> Value {
     let mut fields = match &frame.message {
         Message::Heartbeat(message) => heartbeat_to_json(message),
-        Message::Information(message) => {
-            json!({"type": "information", "name": message.name, "software": message.software})
-        }
+        Message::Information(message) => json!({
+            "type": "information",
+            "name": message.name,
+            "software": message.software,
+            "measure": message.load.measure,
+            "load": message.load.permille,
+        }),
         Message::PinDelta(message) => json!({
             "type": "pin_delta",
             "first": long(message.first.0),
@@ -115,6 +119,10 @@ pub(crate) fn from_json(fields: &Value) -> Frame {
         "information" => Message::Information(Information {
             name: text(&fields["name"]).to_owned(),
             software: text(&fields["software"]).to_owned(),
+            load: Load {
+                measure: u8::try_from(number(&fields["measure"])).unwrap(),
+                permille: u16::try_from(number(&fields["load"])).unwrap(),
+            },
         }),
         "pin_delta" => Message::PinDelta(PinDelta {
             first: PinVersion(number(&fields["first"])),

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN};
 use nlb_protocol::frame::{
-    DecodeError, Frame, HEADER_LEN, Header, Heartbeat, Information, MAX_FRAME, Message, PeerAck,
-    PinDelta, PinEntry, PinRequest, PinSnapshot, State,
+    DecodeError, Frame, HEADER_LEN, Header, Heartbeat, Information, Load, MAX_FRAME, Message,
+    PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, State,
 };
 use nlb_protocol::table::View;
 use nlb_protocol::{
@@ -107,7 +107,8 @@ fn valid() -> Vec<(String, Frame)> {
         .collect();
     let v6 = |i: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | i).into());
     let information = |name: &str, software: &str| {
-        Message::Information(Information { name: name.into(), software: software.into() })
+        let load = Load { measure: 1, permille: 875 };
+        Message::Information(Information { name: name.into(), software: software.into(), load })
     };
     let snapshot = |version, part, parts, clients| {
         let version = PinVersion(version);
@@ -173,7 +174,7 @@ fn forge(frame: &Frame, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 /// Payloads that mean what their fields say, but that no encoder of version 1 makes so.
 fn payloads() -> Vec<Value> {
     let first = frame(1, Message::Heartbeat(example()));
-    let information = Information { name: "n".into(), software: "s".into() };
+    let information = Information { name: "n".into(), software: "s".into(), load: Load::default() };
     let information = frame(2, Message::Information(information));
     let plain = encode(&first, &ring(&KEYS[..1]));
     let padded = [plain.clone(), vec![0x5a; 40]].concat();
@@ -258,6 +259,7 @@ fn refused() -> Vec<Value> {
         ("a heartbeat cut in its bitmap", E::ShortBody, forge(&heartbeat, |b| b.truncate(579))),
         ("information without its second text", E::ShortBody, body(2, &[1, b'n'])),
         ("information with a text past its end", E::ShortBody, body(2, &[2, b'n'])),
+        ("information without its load", E::ShortBody, body(2, &[0, 0, 1, 3])),
         (
             "a delta that lacks an entry",
             E::ShortBody,
@@ -287,7 +289,11 @@ fn refused() -> Vec<Value> {
         ("a request with an extension", E::TrailingBytes, request(1, &[9, 0])),
         ("an extension without length", E::BadExtension, forge(&heartbeat, |b| b.push(9))),
         ("an extension past the end", E::BadExtension, forge(&heartbeat, |b| b.extend([9, 2, 0]))),
-        ("information with an extension past the end", E::BadExtension, body(2, &[0, 0, 9, 255])),
+        (
+            "information with an extension past the end",
+            E::BadExtension,
+            body(2, &[0, 0, 1, 0, 5, 9, 255]),
+        ),
         ("state 0", E::BadState, set(60, &[0])),
         ("state 7", E::BadState, set(60, &[7])),
         ("weight 0", E::ZeroWeight, set(56, &[0, 0])),

@@ -31,6 +31,7 @@ impl Hash for Engine {
             weight,
             weighed,
             weight_wanted,
+            load: _,
             drain,
             recheck,
             swept,

@@ -37,7 +37,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use nlb_protocol::frame::{Frame, State};
+use nlb_protocol::frame::{Frame, Load, State};
 use nlb_protocol::{Buckets, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
@@ -101,6 +101,8 @@ pub struct Engine {
     weight: Weight,
     weighed: Option<Time>,
     weight_wanted: Weight,
+    /// What the node says of its load.
+    load: Load,
     /// Draining is wanted, and until when.
     drain: Option<Option<Time>>,
     /// Sending made something possible: look at the rules before the next frame.
@@ -136,6 +138,7 @@ impl Engine {
             weight: config.weight,
             weighed: None,
             weight_wanted: config.weight,
+            load: Load::default(),
             drain: None,
             recheck: false,
             swept: now,
@@ -274,6 +277,11 @@ impl Engine {
         };
         self.evaluate();
         Ok(outcome)
+    }
+
+    /// How loaded this node is now, for the peers whose weights follow theirs.
+    pub fn handle_load(&mut self, load: Load) {
+        self.load = load;
     }
 
     /// The kernel state wanted, if it changed since the last call.

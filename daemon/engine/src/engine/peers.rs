@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use nlb_protocol::frame::{Header, Heartbeat, PeerAck};
+use nlb_protocol::frame::{Header, Heartbeat, Load, PeerAck};
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{Incarnation, NodeId, Sequence};
 
@@ -38,6 +38,7 @@ pub(super) struct Peer {
     pub(super) overlap: usize,
     pub(super) name: String,
     pub(super) software: String,
+    pub(super) load: Load,
     pub(super) pins: Replica,
 }
 

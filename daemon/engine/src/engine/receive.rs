@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use nlb_protocol::frame::{
-    Frame, Header, Heartbeat, Information, Message, PeerAck, PinDelta, PinRequest, PinSnapshot,
-    State,
+    Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinRequest,
+    PinSnapshot, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{Buckets, NodeId};
@@ -143,6 +143,7 @@ impl Engine {
             overlap: 0,
             name: String::new(),
             software: String::new(),
+            load: Load::default(),
             pins: Replica::default(),
         };
         self.peers.insert(node, peer);
@@ -224,6 +225,7 @@ impl Engine {
         if let Some(peer) = self.peers.get_mut(header.node) {
             peer.name = information.name;
             peer.software = information.software;
+            peer.load = information.load;
         }
     }
 

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use nlb_protocol::frame::{Frame, Header, Information, Message, State};
+use nlb_protocol::frame::{Frame, Header, Information, Load, Message, State};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 
 use super::Engine;
@@ -237,8 +237,11 @@ fn a_machine_with_the_id_of_one_that_serves_does_not_join() {
 fn only_a_heartbeat_begins_an_acquaintance() {
     let mut segment = Segment::new(1);
     let now = segment.now;
-    let message =
-        Message::Information(Information { name: "n9".to_owned(), software: String::new() });
+    let message = Message::Information(Information {
+        name: "n9".to_owned(),
+        software: String::new(),
+        load: Load::default(),
+    });
     let header = Header {
         cluster: ClusterId(1),
         node: NodeId(9),

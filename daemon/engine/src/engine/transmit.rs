@@ -39,6 +39,7 @@ impl Engine {
             let information = Information {
                 name: self.config.name.clone(),
                 software: self.config.software.clone(),
+                load: self.load,
             };
             return Some(self.frame(Message::Information(information)).1);
         }
