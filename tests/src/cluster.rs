@@ -51,7 +51,8 @@ impl Cluster {
         write_private(&key_file, &ClusterSpec::key_text())?;
         let subject =
             Subject { mac: spec.mac(), addresses: vec![SERVICE4.into(), SERVICE6.into()] };
-        let watcher = Watcher::start(&lab.switch, subject, &["client", "router"])?;
+        let start = if options.lean_watcher { Watcher::start_lean } else { Watcher::start };
+        let watcher = start(&lab.switch, subject, &["client", "router"])?;
         let (mut nodes, mut services, mut before) = (Vec::new(), Vec::new(), Vec::new());
         for server in &lab.servers {
             services.push(Services::start(server, server.name())?);

@@ -35,11 +35,13 @@ pub struct LabOptions {
     pub snooping: bool,
     /// Whether there is a router with a narrow link and a client behind it.
     pub router: bool,
+    /// Whether the watcher leaves out what the bridge copies to servers, because there is much.
+    pub lean_watcher: bool,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { servers: 3, snooping: false, router: false }
+        Self { servers: 3, snooping: false, router: false, lean_watcher: false }
     }
 }
 

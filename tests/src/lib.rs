@@ -12,6 +12,7 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod cuts;
 pub mod figures;
 pub mod inject;
 pub mod lab;
@@ -21,6 +22,7 @@ pub mod node;
 pub mod probe;
 pub mod random;
 pub mod service;
+pub mod session;
 pub mod spec;
 pub mod stamp;
 pub mod status;

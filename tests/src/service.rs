@@ -24,6 +24,14 @@ pub const DNS: u16 = 53;
 /// datagram's length.
 pub const ECHO: u16 = 7;
 
+/// The port of the long conversations: to each number of 8 bytes the server answers with that
+/// number and its name, 16 bytes.
+pub const TALK: u16 = 7000;
+/// Bytes of an answer there: the number and the server's name.
+pub const TALK_ANSWER: usize = 16;
+
+/// A conversation in which nothing is said for so long has lost its client.
+const SILENT: Duration = Duration::from_secs(30);
 /// A client that says nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest body that a client can ask for.
@@ -77,21 +85,26 @@ impl Drop for Services {
 
 struct Sockets {
     http: TcpListener,
+    talk: TcpListener,
     dns: Vec<UdpSocket>,
     echo: Vec<UdpSocket>,
 }
 
 fn listen() -> Result<Sockets> {
-    let http = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-    http.set_only_v6(false)?;
-    http.set_reuse_address(true)?;
-    http.set_nonblocking(true)?;
-    http.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, HTTP)).into())?;
-    http.listen(4096)?;
+    let stream = |port| -> Result<TcpListener> {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_only_v6(false)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+        socket.listen(4096)?;
+        Ok(TcpListener::from_std(socket.into())?)
+    };
     let both = |port| -> Result<Vec<UdpSocket>> {
         Ok(vec![datagram(SERVICE4.into(), port)?, datagram(SERVICE6.into(), port)?])
     };
-    Ok(Sockets { http: TcpListener::from_std(http.into())?, dns: both(DNS)?, echo: both(ECHO)? })
+    let (http, talk) = (stream(HTTP)?, stream(TALK)?);
+    Ok(Sockets { http, talk, dns: both(DNS)?, echo: both(ECHO)? })
 }
 
 /// A datagram socket of a service address, which need not exist yet: its answers must come from
@@ -131,6 +144,11 @@ async fn serve(
             // The sender went away: that is the sign to end.
             _ = stopped.changed() => break,
             Some(_) = tasks.join_next() => {}
+            Ok((stream, _)) = sockets.talk.accept() => {
+                let name = name.clone();
+                // However it ends: the client knows, and says so.
+                tasks.spawn(async move { drop(talk(stream, &name).await) });
+            }
             Ok((stream, _)) = sockets.http.accept() => {
                 let (name, served) = (name.clone(), served.clone());
                 tasks.spawn(async move {
@@ -167,6 +185,34 @@ async fn http(mut stream: TcpStream, name: &str) -> Result<()> {
     // The client closes second, so that its port is free again at once.
     let _ = stream.read(&mut [0; 16]).await;
     Ok(())
+}
+
+/// A long conversation, until its client ends it or is gone.
+async fn talk(mut stream: TcpStream, name: &str) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut said = [0; TALK_ANSWER];
+    for (to, from) in said[8..].iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    let (mut questions, mut kept) = ([0; 1024], 0);
+    loop {
+        let Some(room) = questions.get_mut(kept..) else { return Ok(()) };
+        let length = tokio::time::timeout(SILENT, stream.read(room)).await??;
+        if length == 0 {
+            return Ok(());
+        }
+        let whole = questions.get(..kept + length).unwrap_or_default();
+        let mut answers = Vec::with_capacity(whole.len() * 2);
+        for number in whole.chunks_exact(8) {
+            said[..8].copy_from_slice(number);
+            answers.extend(said);
+        }
+        let rest = whole.chunks_exact(8).remainder().len();
+        let end = whole.len();
+        questions.copy_within(end - rest..end, 0);
+        kept = rest;
+        stream.write_all(&answers).await?;
+    }
 }
 
 async fn answer(socket: UdpSocket, name: Arc<str>, make: impl Fn(&[u8], &str) -> Option<Vec<u8>>) {

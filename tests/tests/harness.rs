@@ -11,6 +11,7 @@ use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
 use nlb_tests::netns::Namespace;
 use nlb_tests::probe::{Prober, ask, ping, who_has};
 use nlb_tests::service::Services;
+use nlb_tests::session::{SessionSpec, Sessions};
 use nlb_tests::wait::{wait_for, wait_until};
 use nlb_tests::wire::rules::Subject;
 use nlb_tests::wire::{Question, Watcher};
@@ -78,6 +79,42 @@ fn the_watcher_sees_two_nodes_answer() -> Result<()> {
     ping(&lab.client, &[source4(1)], 78, 1)?;
     wait_until("two answers", Duration::from_secs(3), || watcher.ledger().doubled().len() == 1)?;
     ensure!(watcher.check().is_err(), "the watcher lets a doubled answer pass");
+    Ok(())
+}
+
+/// A server's kernel takes frames to this MAC, as if it were its own.
+fn accept(server: &Namespace, mac: &str) -> Result<()> {
+    let rule = format!("ether daddr {mac} meta pkttype set host");
+    let chain = "type filter hook ingress device eth0 priority 0";
+    let table = format!("table netdev shared {{ chain take {{ {chain}; {rule}; }}; }}");
+    server.feed(&["nft", "-f", "-"], &table).map(drop)
+}
+
+/// What a node does wrong that takes the packets of a client which is connected to another.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn the_watcher_sees_a_session_that_two_nodes_take() -> Result<()> {
+    let (_services, watcher, lab) = plain()?;
+    // Nobody sends from this MAC, so that the bridge floods it.
+    let shared = "02:00:00:00:00:07";
+    lab.servers[1].ip(&format!("addr add {SERVICE4}/32 dev lo"))?;
+    lab.client.ip(&format!("neigh replace {SERVICE4} lladdr {shared} dev eth0"))?;
+    for server in &lab.servers {
+        server.set_sysctl("net/ipv4/conf/eth0/arp_announce", "2")?;
+    }
+    accept(&lab.servers[0], shared)?;
+    let spec = SessionSpec { count: 4, first: 0, every_ipv6: 0 };
+    let sessions = Sessions::start(&lab.client, spec)?;
+    let limit = Duration::from_secs(5);
+    wait_until("sessions", limit, || sessions.book().answers > 100)?;
+    watcher.check()?;
+    ensure!(watcher.ledger().segments.repeated.is_empty(), "segments were sent again");
+    accept(&lab.servers[1], shared)?;
+    wait_until("doubled answers", limit, || watcher.ledger().segments.doubled_count > 0)?;
+    ensure!(watcher.check().is_err(), "the watcher lets a doubled answer pass");
+    let book = sessions.finish()?;
+    ensure!(book.breaks.len() >= 4, "{book:?}");
+    ensure!(book.breaks.iter().all(|one| one.server == "n1"), "{book:?}");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Tasks of the workspace: `cargo xtask demo`, `cargo xtask test` and what they are made of.
 
+mod chaos;
 mod command;
 mod demo;
 mod setup;
@@ -42,6 +43,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Breaks everything that can break, at random, under hundreds of clients, and judges.
+    Chaos(chaos::Chaos),
     /// Measures on the real kernel, 20 runs each, and prints the figures.
     Figures {
         /// How many runs of each.
@@ -72,6 +75,7 @@ fn run(task: Task) -> Result<ExitCode> {
             .args(arguments)
             .status()
             .map(command::code),
+        Task::Chaos(chaos) => chaos::run(&chaos),
         Task::Figures { runs } => test::figures(runs),
         Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),
     }

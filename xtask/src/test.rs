@@ -134,7 +134,7 @@ pub(crate) fn figures(runs: usize) -> Result<ExitCode> {
         return Err(error).context(file.display().to_string());
     }
     let mut tests = cargo("test").args(["-p", "nlb-tests", "--no-fail-fast"]);
-    for name in ["idle", "takeover", "planned", "repair"] {
+    for name in ["idle", "takeover", "planned", "sessions", "handover", "repair"] {
         tests = tests.args(["--test", name]);
     }
     let tests = tests

@@ -25,6 +25,8 @@ pub enum Payload {
         /// What it holds.
         segment: Segment,
     },
+    /// A frame of the cluster protocol, of this type: 1 is a heartbeat.
+    Cluster(u8),
     /// Another ethertype, or an IP packet cut short.
     Other(u16),
 }
@@ -44,6 +46,8 @@ pub enum Segment {
         acknowledged: u32,
         /// SYN 2, RST 4, ACK 16.
         flags: u8,
+        /// Bytes of data.
+        length: u16,
     },
     /// A UDP datagram (or its first fragment).
     Udp {
@@ -110,6 +114,8 @@ impl Frame {
             0x0806 => arp(body),
             0x0800 => ipv4(body),
             0x86dd => ipv6(body),
+            // Magic and version, then the type (SPEC 4.2).
+            0x88b5 => body.get(3).map(|kind| Payload::Cluster(*kind)),
             _ => None,
         };
         Some(Self { source, destination, payload: payload.unwrap_or(Payload::Other(kind)) })
@@ -136,7 +142,9 @@ fn ipv4(body: &[u8]) -> Option<Payload> {
             kind @ (0x30 | 0x32) => Segment::MulticastRouter { advertisement: kind == 0x30 },
             kind => Segment::Igmp(kind),
         },
-        protocol => transport(*protocol, rest)?,
+        protocol => {
+            transport(*protocol, rest, usize::from(u16_at(body, 2)?).saturating_sub(header))?
+        }
     };
     Some(Payload::Ip { source, destination, segment })
 }
@@ -144,29 +152,35 @@ fn ipv4(body: &[u8]) -> Option<Payload> {
 fn ipv6(body: &[u8]) -> Option<Payload> {
     let (source, destination) = (ipv6_at(body, 8)?.into(), ipv6_at(body, 24)?.into());
     let (mut protocol, mut rest) = (*body.get(6)?, body.get(40..)?);
+    let mut length = usize::from(u16_at(body, 4)?);
     let mut later = false;
     // Hop-by-hop options (MLD has them) and fragments; nothing else occurs here.
     while matches!(protocol, 0 | 44) {
-        let length = if protocol == 0 { 8 + usize::from(*rest.get(1)?) * 8 } else { 8 };
+        let header = if protocol == 0 { 8 + usize::from(*rest.get(1)?) * 8 } else { 8 };
         later |= protocol == 44 && u16_at(rest, 2)? & 0xfff8 != 0;
-        (protocol, rest) = (*rest.first()?, rest.get(length..)?);
+        (protocol, rest) = (*rest.first()?, rest.get(header..)?);
+        length = length.saturating_sub(header);
     }
     let segment = match protocol {
         _ if later => Segment::LaterFragment,
         58 => icmp6(rest)?,
-        _ => transport(protocol, rest)?,
+        _ => transport(protocol, rest, length)?,
     };
     Some(Payload::Ip { source, destination, segment })
 }
 
-fn transport(protocol: u8, rest: &[u8]) -> Option<Segment> {
+/// What a packet of `length` bytes behind its IP headers holds; `rest` may be cut short.
+fn transport(protocol: u8, rest: &[u8], length: usize) -> Option<Segment> {
     let (source, destination) = match protocol {
         6 | 17 => (u16_at(rest, 0)?, u16_at(rest, 2)?),
         _ => return Some(Segment::Other),
     };
     Some(if protocol == 6 {
         let (sequence, acknowledged) = (u32_at(rest, 4)?, u32_at(rest, 8)?);
-        Segment::Tcp { source, destination, sequence, acknowledged, flags: *rest.get(13)? }
+        let header = usize::from(rest.get(12)? >> 4) * 4;
+        let length = u16::try_from(length.saturating_sub(header)).unwrap_or(u16::MAX);
+        let flags = *rest.get(13)?;
+        Segment::Tcp { source, destination, sequence, acknowledged, flags, length }
     } else {
         Segment::Udp { source, destination, id: u16_at(rest, 8).unwrap_or(0) }
     })

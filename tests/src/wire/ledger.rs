@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use nlb_protocol::MacAddr;
 
 use super::frame::{Frame, Payload, Segment};
 use super::rules::Subject;
+use super::segments::{ACK, RST, SYN, Segments};
 use crate::stamp::Stamp;
-
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
 
 /// How many violations are kept in words.
 const KEPT: usize = 20;
+
+/// A silence of a node that is noted: a little less than the lease at default timing, after which
+/// the node's kernel takes no client's packet.
+pub const LAPSE: Duration = Duration::from_millis(380);
 
 /// A question, by what makes it and its answer recognisable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,7 +57,7 @@ impl Exchange {
 
     /// How long the client waited for the first answer.
     #[must_use]
-    pub fn wait(&self) -> Option<std::time::Duration> {
+    pub fn wait(&self) -> Option<Duration> {
         Some(self.answers.first()?.1.since(*self.asked.first()?))
     }
 }
@@ -85,6 +87,12 @@ pub struct Ledger {
     pub to_cluster: BTreeMap<String, u64>,
     /// ARP and ND answers for a service address by the MAC they came from.
     pub neighbour_answers: BTreeMap<MacAddr, u64>,
+    /// The last heartbeat of each node.
+    pub heartbeats: HashMap<MacAddr, Stamp>,
+    /// Times without a heartbeat of a node, longer than [`LAPSE`].
+    pub lapses: Vec<(MacAddr, Stamp, Stamp)>,
+    /// The segments of TCP connections, one by one.
+    pub segments: Segments,
 }
 
 impl Ledger {
@@ -98,6 +106,13 @@ impl Ledger {
             }
         }
         match frame.payload {
+            Payload::Cluster(1) => {
+                if let Some(last) = self.heartbeats.insert(frame.source, at)
+                    && at.since(last) > LAPSE
+                {
+                    self.lapses.push((frame.source, last, at));
+                }
+            }
             Payload::Arp { operation: 2, sender, .. } if subject.serves(sender.1.into()) => {
                 *self.neighbour_answers.entry(frame.source).or_default() += 1;
             }
@@ -115,6 +130,7 @@ impl Ledger {
                 }
                 Segment::LaterFragment if subject.serves(destination) => self.fragments += 1,
                 _ if subject.serves(destination) => {
+                    self.segments.handle_asked((source, destination), segment, at);
                     if let Some(question) = asked(source, destination, segment) {
                         self.exchanges.entry(question).or_default().asked.push(at);
                     }
@@ -146,6 +162,7 @@ impl Ledger {
             {
                 self.resets += 1;
             }
+            self.segments.handle_answer((destination, source), frame.source, segment, at);
             if let Some(question) = answered(source, destination, segment) {
                 self.exchanges.entry(question).or_default().answers.push((frame.source, at));
             }

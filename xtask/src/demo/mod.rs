@@ -12,7 +12,7 @@ use anyhow::Result;
 use nlb_tests::binaries;
 
 use self::show::Show;
-use self::stop::Stop;
+pub(crate) use self::stop::Stop;
 use crate::command::cargo;
 use crate::{setup, userns};
 

@@ -1,0 +1,277 @@
+//! What happens when: made of a seed alone, so that a run can be had again.
+
+use std::fmt;
+use std::time::Duration;
+
+use nlb_tests::random::Random;
+
+/// Undisturbed, at the start: what the rest is compared with.
+pub(super) const CALM: Duration = Duration::from_secs(8);
+/// Between two checks that everything comes to rest.
+const REST_EVERY: Duration = Duration::from_secs(60);
+/// Before such a check every fault has ended for so long.
+pub(super) const REST: Duration = Duration::from_secs(6);
+/// So many servers may be out of service at once.
+const MOST_OUT: usize = 2;
+
+/// Something that is done to the cluster. Servers by number, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// SIGKILL; started again at the end.
+    Kill(usize),
+    /// SIGSTOP for longer than all rights last; SIGCONT at the end.
+    Stop(usize),
+    /// SIGSTOP and SIGCONT within the lease.
+    Pause(usize),
+    /// `drain`, and `undrain` at the end.
+    Drain(usize),
+    /// `leave`; the daemon is ended and started again at the end.
+    Leave(usize),
+    /// SIGTERM; started again at the end.
+    Terminate(usize),
+    /// Another weight.
+    Weight(usize, u16),
+    /// Somebody flushes all rules.
+    Flush(usize),
+    /// From the first nothing comes to the second.
+    OneWay(usize, usize),
+    /// Two servers do not reach each other.
+    TwoWay(usize, usize),
+    /// These and all others do not reach each other; clients reach all.
+    Partition(Vec<usize>),
+    /// Nothing comes to this server.
+    Deaf(usize),
+    /// No heartbeat of this server comes to anybody.
+    Mute(usize),
+    /// Nothing is done; everything must come to rest.
+    Rest,
+}
+
+impl Fault {
+    /// The servers that it is done to; none if it is done to the network.
+    pub(super) fn server(&self) -> Option<usize> {
+        match self {
+            Self::Kill(server)
+            | Self::Stop(server)
+            | Self::Pause(server)
+            | Self::Drain(server)
+            | Self::Leave(server)
+            | Self::Terminate(server)
+            | Self::Weight(server, _)
+            | Self::Flush(server)
+            | Self::Deaf(server)
+            | Self::Mute(server) => Some(*server),
+            Self::OneWay(..) | Self::TwoWay(..) | Self::Partition(_) | Self::Rest => None,
+        }
+    }
+
+    /// Whether a connection that this server has may break by it.
+    pub(super) fn may_break(&self, server: usize) -> bool {
+        match self {
+            Self::Kill(one)
+            | Self::Stop(one)
+            | Self::Leave(one)
+            | Self::Terminate(one)
+            | Self::Deaf(one)
+            | Self::Mute(one) => *one == server,
+            Self::OneWay(one, other) | Self::TwoWay(one, other) => {
+                *one == server || *other == server
+            }
+            Self::Partition(_) => true,
+            Self::Pause(_) | Self::Drain(_) | Self::Weight(..) | Self::Flush(_) | Self::Rest => {
+                false
+            }
+        }
+    }
+
+    /// Whether the server loses all its connections by it, whatever it does.
+    pub(super) fn takes_all(&self, server: usize) -> bool {
+        let out = [Self::Kill(server), Self::Stop(server), Self::Leave(server)];
+        out.contains(self) || *self == Self::Terminate(server)
+    }
+
+    /// Its kind, to count by.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "kill",
+            Self::Stop(_) => "stop",
+            Self::Pause(_) => "pause",
+            Self::Drain(_) => "drain",
+            Self::Leave(_) => "leave",
+            Self::Terminate(_) => "terminate",
+            Self::Weight(..) => "weight",
+            Self::Flush(_) => "flush",
+            Self::OneWay(..) => "one-way cut",
+            Self::TwoWay(..) => "two-way cut",
+            Self::Partition(_) => "partition",
+            Self::Deaf(_) => "deaf",
+            Self::Mute(_) => "mute",
+            Self::Rest => "rest",
+        }
+    }
+
+    /// Whether the server is out of service meanwhile.
+    const fn takes_out(&self) -> bool {
+        matches!(
+            self,
+            Self::Kill(_)
+                | Self::Stop(_)
+                | Self::Drain(_)
+                | Self::Leave(_)
+                | Self::Terminate(_)
+                | Self::Deaf(_)
+                | Self::Mute(_)
+        )
+    }
+
+    /// Whether it divides the servers: nothing else happens to them at that time, so that it is
+    /// known who could not reach whom.
+    const fn alone(&self) -> bool {
+        matches!(self, Self::TwoWay(..) | Self::Partition(_) | Self::Mute(_) | Self::Deaf(_))
+    }
+
+    /// Whether it has an end at which something is done.
+    pub(super) const fn lasts(&self) -> bool {
+        !matches!(self, Self::Weight(..) | Self::Flush(_) | Self::Rest)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weight(server, weight) => write!(f, "weight n{server} {weight}"),
+            Self::OneWay(from, to) => write!(f, "one-way cut n{from} -> n{to}"),
+            Self::TwoWay(one, other) => write!(f, "two-way cut n{one} n{other}"),
+            Self::Partition(group) => write!(f, "partition {group:?} from the others"),
+            Self::Rest => f.write_str("rest"),
+            _ => write!(f, "{} n{}", self.kind(), self.server().unwrap_or(0)),
+        }
+    }
+}
+
+/// A fault and its time, from the start of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Planned {
+    pub(super) fault: Fault,
+    pub(super) from: Duration,
+    pub(super) to: Duration,
+}
+
+/// Makes the schedule of a run of this length. `only`: kinds that may occur; empty: all.
+pub(super) fn make(seed: u64, length: Duration, servers: usize, only: &[String]) -> Vec<Planned> {
+    let mut random = Random::new(seed);
+    let mut plan: Vec<Planned> = Vec::new();
+    let (mut now, mut rest) = (CALM, CALM + REST_EVERY);
+    while now + REST < length {
+        if now > rest {
+            let ends = plan.iter().map(|planned| planned.to).max().unwrap_or(now);
+            let from = ends.max(now) + REST;
+            plan.push(Planned { fault: Fault::Rest, from, to: from });
+            now = from + Duration::from_secs(1);
+            rest = now + REST_EVERY;
+            continue;
+        }
+        let (fault, lasts) = fault(&mut random, servers);
+        let allowed = only.is_empty() || only.iter().any(|kind| kind == fault.kind());
+        let planned = Planned { fault, from: now, to: now + lasts };
+        if allowed && fits(&plan, &planned) {
+            plan.push(planned);
+        }
+        now += millis(&mut random, 200, 2500);
+    }
+    plan
+}
+
+/// Some fault, and how long it lasts.
+fn fault(random: &mut Random, servers: usize) -> (Fault, Duration) {
+    let server = 1 + random.below(servers);
+    let other = 1 + (server + random.below(servers - 1)) % servers;
+    let lasts = millis(random, 300, 6000);
+    match random.below(100) {
+        0..16 => (Fault::Kill(server), lasts),
+        16..26 => (Fault::Stop(server), Duration::from_millis(800) + lasts),
+        26..34 => (Fault::Pause(server), millis(random, 20, 250)),
+        34..46 => (Fault::Drain(server), lasts),
+        46..50 => (Fault::Leave(server), lasts + Duration::from_secs(3)),
+        50..54 => (Fault::Terminate(server), lasts),
+        54..74 => {
+            let weights = [50, 100, 100, 150, 200, 300, 400];
+            (Fault::Weight(server, weights[random.below(weights.len())]), Duration::ZERO)
+        }
+        74..80 => (Fault::Flush(server), Duration::ZERO),
+        80..88 => (Fault::OneWay(server, other), lasts),
+        88..91 => (Fault::TwoWay(server, other), lasts),
+        91..94 => {
+            let mut group = vec![server];
+            if random.below(2) == 0 {
+                group.push(other);
+            }
+            group.sort_unstable();
+            (Fault::Partition(group), lasts)
+        }
+        94..97 => (Fault::Deaf(server), lasts),
+        _ => (Fault::Mute(server), lasts),
+    }
+}
+
+/// Whether the fault can begin beside those that are planned.
+fn fits(plan: &[Planned], new: &Planned) -> bool {
+    // Whoever was out needs that long to join again.
+    let back = Duration::from_secs(3);
+    let meanwhile: Vec<&Planned> =
+        plan.iter().filter(|old| old.fault.lasts() && old.to + back > new.from).collect();
+    let out = meanwhile.iter().filter(|old| old.fault.takes_out()).count();
+    let busy = |server: usize| {
+        meanwhile.iter().any(|old| old.fault.server() == Some(server) && old.to > new.from)
+    };
+    if new.fault.server().is_some_and(busy) {
+        return false;
+    }
+    let network = |fault: &Fault| fault.server().is_none();
+    if new.fault.alone() {
+        return meanwhile.iter().all(|old| !old.fault.takes_out() && !network(&old.fault));
+    }
+    if meanwhile.iter().any(|old| old.fault.alone()) {
+        return !new.fault.takes_out() && !network(&new.fault);
+    }
+    if network(&new.fault) {
+        return out < MOST_OUT && !meanwhile.iter().any(|old| network(&old.fault));
+    }
+    let cut = meanwhile.iter().any(|old| network(&old.fault));
+    !new.fault.takes_out() || out < MOST_OUT - usize::from(cut)
+}
+
+fn millis(random: &mut Random, least: u32, most: u32) -> Duration {
+    let more = u32::try_from(random.below((most - least) as usize)).unwrap_or(0);
+    Duration::from_millis(u64::from(least + more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_names_a_schedule() {
+        let length = Duration::from_secs(600);
+        let plan = make(7, length, 5, &[]);
+        assert_eq!(plan, make(7, length, 5, &[]));
+        assert_ne!(plan, make(8, length, 5, &[]));
+        assert!(plan.len() > 100, "{}", plan.len());
+        for planned in &plan {
+            let at = planned.from;
+            let during = |other: &&Planned| other.from <= at && other.to > at;
+            let out = plan.iter().filter(during).filter(|other| other.fault.takes_out()).count();
+            assert!(out <= MOST_OUT, "{out} servers are out at {at:?}");
+        }
+        for kind in ["kill", "stop", "drain", "leave", "weight", "one-way cut", "partition"] {
+            assert!(plan.iter().any(|planned| planned.fault.kind() == kind), "no {kind}");
+        }
+        let only = make(7, length, 5, &["weight".to_owned()]);
+        assert!(
+            only.len() > 20
+                && only
+                    .iter()
+                    .all(|planned| { matches!(planned.fault, Fault::Weight(..) | Fault::Rest) })
+        );
+    }
+}
