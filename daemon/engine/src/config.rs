@@ -109,6 +109,12 @@ pub struct Limits {
     pub held: usize,
 }
 
+impl Limits {
+    /// Clients of other nodes that the kernel remembers at most, to drop their packets by itself.
+    /// Those beyond cost a trip to user space for each packet.
+    pub const REFUSED: usize = 1 << 18;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { sticky: 1 << 20, pins: 1 << 20, held: 4096 }
@@ -150,5 +156,13 @@ impl Config {
     #[must_use]
     pub fn kernel_idle(&self) -> Duration {
         self.sticky_idle
+    }
+
+    /// The timeout of the kernel's entries for clients of other nodes (SPEC 6.9, "Refusals"). Long
+    /// enough that asking again costs little, shorter than the idle time: a client whose pin ends
+    /// because it was idle is in no such set any more.
+    #[must_use]
+    pub fn refusal(&self) -> Duration {
+        Duration::from_secs(30).min(self.sticky_idle / 4)
     }
 }

@@ -28,6 +28,9 @@ pub enum Verdict {
     Accept,
     /// Another node answers it, or nobody can.
     Drop,
+    /// As `Drop`, and the kernel may drop the client's packets by itself from now on, for
+    /// [`Config::refusal`](crate::Config::refusal) at most and until a plan says `reopen`.
+    Refuse,
     /// Not settled: the packet waits, the verdict comes from `poll_verdict`.
     Hold,
 }

@@ -9,7 +9,7 @@ use nlb_protocol::Buckets;
 pub struct Generation(pub u64);
 
 /// The state that the kernel shall be in. The latest plan wins; a plan that was overtaken before
-/// it was applied hands its `forget` and `flush` on to the next ([`KernelPlan::follow`]).
+/// it was applied hands its `forget`, `flush` and `reopen` on to the next ([`KernelPlan::follow`]).
 ///
 /// The engine waits for [`Engine::handle_applied`](crate::Engine::handle_applied) where its
 /// promises need it: rights are flushed before `fenced` is said, and a view is named in
@@ -28,6 +28,9 @@ pub struct KernelPlan {
     pub seed: u32,
     /// Whether all clients are to be taken out of the sticky sets, before anything else.
     pub flush: bool,
+    /// Whether the kernel is to forget whose packets it may drop by itself
+    /// ([`Verdict::Refuse`](crate::packet::Verdict::Refuse)).
+    pub reopen: bool,
     /// Clients to be taken out of the sticky sets.
     pub forget: Vec<IpAddr>,
     /// Clients to be put into the sticky sets: those that the stage keeps and the kernel lost.
@@ -38,6 +41,7 @@ impl KernelPlan {
     /// This plan, when `earlier` was never applied.
     #[must_use]
     pub fn follow(mut self, mut earlier: Self) -> Self {
+        self.reopen |= earlier.reopen;
         if !self.flush {
             self.flush = earlier.flush;
             earlier.forget.append(&mut self.forget);

@@ -103,7 +103,7 @@ impl Running {
         let weight = config.weight.initial(read_load());
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
-        let rules = rules(config, engine_config.kernel_idle(), &around.interfaces, around.queue);
+        let rules = rules(config, &engine_config, &around.interfaces, around.queue);
         let engine = Engine::new(engine_config, now());
         let snapshot = engine.snapshot(now());
         let (view, views) =
@@ -314,11 +314,11 @@ fn engine_config(
 
 fn rules(
     config: &ClusterConfig,
-    sticky_timeout: Duration,
+    engine: &EngineConfig,
     interfaces: &[Interface],
     queue: u16,
 ) -> ClusterRules {
-    let sticky = Limits::default().sticky;
+    let size = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
     ClusterRules {
         cluster: config.name.clone(),
         id: config.id,
@@ -328,8 +328,10 @@ fn rules(
         addresses: config.addresses.clone(),
         ports: config.ports.clone().unwrap_or_default(),
         lease: config.timing.lease(),
-        sticky_timeout,
-        sticky_limit: u32::try_from(sticky).unwrap_or(u32::MAX),
+        sticky_timeout: engine.kernel_idle(),
+        sticky_limit: size(engine.limits.sticky),
+        foreign_timeout: engine.refusal(),
+        foreign_limit: size(Limits::REFUSED),
         queue,
     }
 }

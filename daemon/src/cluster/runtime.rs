@@ -269,6 +269,7 @@ impl Runtime {
             let first = self.plan.is_none();
             let lasting = KernelPlan {
                 flush: false,
+                reopen: false,
                 forget: Vec::new(),
                 remember: Vec::new(),
                 ..plan.clone()

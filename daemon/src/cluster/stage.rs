@@ -2,6 +2,7 @@
 //!
 //! The engine decides; what cannot be understood is dropped and counted by reason.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use nlb_protocol::{ClusterId, Fingerprinter};
 
 use super::clock::now;
 use super::drops::Drops;
+use crate::kernel::Mark;
 use crate::queue::classify::{Unclassified, classify};
 use crate::queue::{Batch, COPY_RANGE, Queue, QueueError};
 
@@ -25,6 +27,8 @@ const PACKETS_A_TURN: usize = 128;
 pub(super) struct Stage {
     queue: Queue,
     batch: Batch,
+    /// The mark of a packet that its own source sent, and that the kernel may keep.
+    asked: u32,
     addresses: Vec<IpAddr>,
     cluster: ClusterId,
     seed: u32,
@@ -50,8 +54,8 @@ impl Stage {
     ) -> Result<Self, QueueError> {
         let queue = Queue::open(number, QUEUE_LENGTH, COPY_RANGE)?;
         let fingerprinter = Fingerprinter::new(cluster, seed);
-        let (batch, decided) = (Batch::default(), None);
-        Ok(Self { queue, batch, addresses, cluster, seed, fingerprinter, decided, fresh })
+        let (batch, asked, decided) = (Batch::default(), Mark::Client.asked(number), None);
+        Ok(Self { queue, batch, asked, addresses, cluster, seed, fingerprinter, decided, fresh })
     }
 
     /// The cluster runs under this hash seed (a running cluster's own wins over the proposal).
@@ -97,7 +101,12 @@ impl Stage {
                     Verdict::Drop
                 }
             };
-            self.give(packet.id, verdict, drops);
+            // The mark says whether the packet's source is the client that was judged.
+            if verdict == Verdict::Refuse && packet.mark == self.asked {
+                self.refuse(packet.id, drops);
+            } else {
+                self.give(packet.id, verdict, drops);
+            }
         }
         self.batch = batch;
         self.send(drops);
@@ -114,12 +123,22 @@ impl Stage {
     fn give(&mut self, id: PacketId, verdict: Verdict, drops: &mut Drops) {
         let accept = match verdict {
             Verdict::Accept => true,
-            Verdict::Drop => false,
+            Verdict::Drop | Verdict::Refuse => false,
             Verdict::Hold => return,
         };
+        self.decide(drops, |queue| queue.verdict(id, accept));
+    }
+
+    /// The kernel drops the packet, and its client's from now on.
+    fn refuse(&mut self, id: PacketId, drops: &mut Drops) {
+        let mark = Mark::refused(self.queue.number());
+        self.decide(drops, |queue| queue.mark(id, mark));
+    }
+
+    fn decide(&mut self, drops: &mut Drops, give: impl FnOnce(&mut Queue) -> io::Result<()>) {
         self.refuse_stale(drops);
         self.decided.get_or_insert_with(now);
-        if self.queue.verdict(id, accept).is_err() {
+        if give(&mut self.queue).is_err() {
             drops.count("verdict_failed");
         }
         if self.queue.unsent() == 0 {

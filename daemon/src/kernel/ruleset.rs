@@ -128,6 +128,13 @@ impl Ruleset {
         }
     }
 
+    /// The kernel drops nobody's packets any more because another node keeps the client.
+    pub fn reopen(&mut self, rules: &ClusterRules) {
+        for name in stage::foreign(&rules.cluster) {
+            self.batch.flush_set(Table::Stage, &name);
+        }
+    }
+
     /// The kernel keeps these clients no more, whether it did or not.
     pub fn forget(&mut self, rules: &ClusterRules, clients: &[IpAddr]) {
         for (name, clients) in by_family(rules, clients) {

@@ -68,6 +68,11 @@ pub struct ClusterRules {
     pub sticky_timeout: Duration,
     /// The most clients that the kernel keeps, of each family (`Limits::sticky`).
     pub sticky_limit: u32,
+    /// How long the kernel drops by itself what a client of another node sends
+    /// (`Config::refusal`).
+    pub foreign_timeout: Duration,
+    /// The most such clients, of each family (`Limits::REFUSED`).
+    pub foreign_limit: u32,
     /// The number of the netfilter queue. No two clusters of a host may have the same.
     pub queue: u16,
 }
@@ -100,6 +105,9 @@ impl ClusterRules {
         }
         if self.sticky_timeout.as_millis() == 0 {
             return Err(SpecError::NoTime { what: "sticky timeout" });
+        }
+        if self.foreign_timeout.as_millis() == 0 {
+            return Err(SpecError::NoTime { what: "foreign timeout" });
         }
         Ok(())
     }

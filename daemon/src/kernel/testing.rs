@@ -191,6 +191,8 @@ pub(crate) fn rules(cluster: &str, number: u16) -> ClusterRules {
         lease: Duration::from_millis(400),
         sticky_timeout: Duration::from_secs(1800),
         sticky_limit: 1 << 20,
+        foreign_timeout: Duration::from_secs(30),
+        foreign_limit: 1 << 18,
         queue: number,
     }
 }
@@ -198,6 +200,7 @@ pub(crate) fn rules(cluster: &str, number: u16) -> ClusterRules {
 /// A plan that lets these buckets through.
 pub(crate) fn plan(generation: u64, filter: impl IntoIterator<Item = u16>) -> KernelPlan {
     KernelPlan {
+        reopen: false,
         generation: Generation(generation),
         filter: filter.into_iter().map(|index| Bucket::new(index).unwrap()).collect(),
         divert: false,

@@ -13,6 +13,8 @@ use super::*;
 use crate::config::Port;
 use crate::queue::{Batch, Queue};
 
+mod foreign;
+
 const MODULE: &str = "kernel::tests";
 const CLUSTER: MacAddr = MacAddr([0x02, 0x4e, 0x4c, 0x42, 0x00, 0x01]);
 const ROUTER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0xaa]);

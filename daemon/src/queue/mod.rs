@@ -24,7 +24,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use crate::link::{Clocks, sys};
-use netlink::{Message, Setting, VERDICT_LENGTH};
+use netlink::{MARKED_LENGTH, Message, Setting, VERDICT_LENGTH};
 
 /// Bytes of each packet that are copied: enough for the longest IPv4 header, ICMP, the longest
 /// quoted header and its ports, or for several IPv6 extension headers. SPEC 6.9 hashes nothing
@@ -138,6 +138,8 @@ pub struct Queue {
     slot: usize,
     slots: Vec<u8>,
     verdicts: Vec<u8>,
+    /// Verdicts that come with a mark.
+    marked: Vec<u8>,
     /// Packets that came while the queue was being set up.
     early: Batch,
     counters: QueueStats,
@@ -159,6 +161,7 @@ impl Queue {
             slot,
             slots: vec![0; slot.saturating_mul(MESSAGES)],
             verdicts: Vec::with_capacity(VERDICTS * VERDICT_LENGTH),
+            marked: Vec::new(),
             early: Batch::default(),
             counters: QueueStats::default(),
         };
@@ -257,16 +260,28 @@ impl Queue {
         if self.verdicts.len() >= VERDICTS * VERDICT_LENGTH { self.flush() } else { Ok(()) }
     }
 
+    /// Adds the verdict that a packet goes on with this mark instead of its own.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn mark(&mut self, id: PacketId, mark: u32) -> io::Result<()> {
+        netlink::verdict_with_mark(&mut self.marked, self.number, id, mark);
+        if self.marked.len() >= VERDICTS * MARKED_LENGTH { self.flush() } else { Ok(()) }
+    }
+
     /// Sends the verdicts that wait. When it returns, the kernel has carried them out.
     ///
     /// # Errors
     /// Those of the socket. The verdicts stay and go with the next call.
     pub fn flush(&mut self) -> io::Result<()> {
-        while !self.verdicts.is_empty() {
-            // After failures there may be more than one message takes.
-            let length = self.verdicts.len().min(VERDICTS * VERDICT_LENGTH);
-            send(self.fd.get_ref(), &self.verdicts[..length])?;
-            self.verdicts.drain(..length);
+        let Self { fd, verdicts, marked, .. } = self;
+        for (waiting, one) in [(verdicts, VERDICT_LENGTH), (marked, MARKED_LENGTH)] {
+            while !waiting.is_empty() {
+                // After failures there may be more than one message takes.
+                let length = waiting.len().min(VERDICTS * one);
+                send(fd.get_ref(), &waiting[..length])?;
+                waiting.drain(..length);
+            }
         }
         Ok(())
     }
@@ -274,12 +289,13 @@ impl Queue {
     /// Verdicts that wait to be sent.
     #[must_use]
     pub fn unsent(&self) -> usize {
-        self.verdicts.len() / VERDICT_LENGTH
+        self.verdicts.len() / VERDICT_LENGTH + self.marked.len() / MARKED_LENGTH
     }
 
     /// Turns all verdicts that wait to be sent into refusals.
     pub fn refuse_unsent(&mut self) {
-        netlink::refuse(&mut self.verdicts);
+        netlink::refuse::<VERDICT_LENGTH>(&mut self.verdicts);
+        netlink::refuse::<MARKED_LENGTH>(&mut self.marked);
     }
 
     /// What happened so far.

@@ -46,6 +46,9 @@ const NF_ACCEPT: u32 = 1;
 /// Bytes of one verdict on the wire to the kernel.
 pub(super) const VERDICT_LENGTH: usize = HEADER + NFGEN_HEADER + ATTRIBUTE_HEADER + 8;
 
+/// Bytes of one that comes with a mark.
+pub(super) const MARKED_LENGTH: usize = VERDICT_LENGTH + ATTRIBUTE_HEADER + 4;
+
 /// One setting of a queue, in the order in which they are made: what a packet would be copied
 /// by comes last, because from then on packets come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,18 +91,29 @@ impl Setting {
 /// Appends one verdict. The kernel answers only if it knows no such packet.
 pub(super) fn verdict(out: &mut Vec<u8>, queue: u16, id: PacketId, accept: bool) {
     let start = begin(out, VERDICT, NLM_F_REQUEST, 0, queue);
-    let verdict = if accept { NF_ACCEPT } else { NF_DROP };
+    verdict_header(out, id, if accept { NF_ACCEPT } else { NF_DROP });
+    finish(out, start);
+}
+
+/// Appends the verdict that a packet goes on with another mark.
+pub(super) fn verdict_with_mark(out: &mut Vec<u8>, queue: u16, id: PacketId, mark: u32) {
+    let start = begin(out, VERDICT, NLM_F_REQUEST, 0, queue);
+    verdict_header(out, id, NF_ACCEPT);
+    attribute(out, ATTR_MARK, &mark.to_be_bytes());
+    finish(out, start);
+}
+
+fn verdict_header(out: &mut Vec<u8>, id: PacketId, verdict: u32) {
     let mut value = [0; 8];
     value[..4].copy_from_slice(&verdict.to_be_bytes());
     value[4..].copy_from_slice(&id.0.to_be_bytes());
     attribute(out, ATTR_VERDICT_HEADER, &value);
-    finish(out, start);
 }
 
-/// Turns verdicts that wait to be sent into refusals.
-pub(super) fn refuse(verdicts: &mut [u8]) {
+/// Turns verdicts of this length that wait to be sent into refusals.
+pub(super) fn refuse<const LENGTH: usize>(verdicts: &mut [u8]) {
     const VALUE: usize = HEADER + NFGEN_HEADER + ATTRIBUTE_HEADER;
-    for verdict in verdicts.chunks_exact_mut(VERDICT_LENGTH) {
+    for verdict in verdicts.chunks_exact_mut(LENGTH) {
         verdict[VALUE..VALUE + 4].copy_from_slice(&NF_DROP.to_be_bytes());
     }
 }

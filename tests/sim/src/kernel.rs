@@ -1,4 +1,5 @@
-//! A model of one node's kernel: the gate, the sticky sets, the filter, the queue's way in.
+//! A model of one node's kernel: the gate, the sticky and the foreign sets, the filter, the
+//! queue's way in.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use nlb_protocol::{Buckets, hash};
 /// What the kernel does with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The gate is closed, or the bucket is another's.
+    /// The gate is closed, or the bucket or the client is another's.
     Dropped,
     /// A sticky client: the kernel answers, daemon or not.
     Accepted,
@@ -22,7 +23,9 @@ pub enum Fate {
 pub struct Kernel {
     lease: u64,
     idle: u64,
+    refusal: u64,
     open_until: u64,
+    foreign: BTreeMap<IpAddr, u64>,
     sticky: BTreeMap<IpAddr, u64>,
     filter: Buckets,
     divert: bool,
@@ -39,11 +42,13 @@ pub struct Kernel {
 impl Kernel {
     /// A kernel that nobody told anything.
     #[must_use]
-    pub fn new(lease: u64, idle: u64) -> Self {
+    pub fn new(lease: u64, idle: u64, refusal: u64) -> Self {
         Self {
             lease,
             idle,
+            refusal,
             open_until: 0,
+            foreign: BTreeMap::new(),
             sticky: BTreeMap::new(),
             filter: Buckets::EMPTY,
             divert: false,
@@ -88,6 +93,9 @@ impl Kernel {
             }
             self.sticky.remove(&client);
         }
+        if self.foreign.get(&client).is_some_and(|until| *until > now) {
+            return Fate::Dropped;
+        }
         let passes = self.filter.contains(hash::bucket(client, self.seed));
         if passes { Fate::Queued } else { Fate::Dropped }
     }
@@ -99,12 +107,22 @@ impl Kernel {
         }
     }
 
+    /// The same rule: whom user space refused is dropped for a while.
+    pub fn refused(&mut self, client: IpAddr, now: u64) {
+        if !self.divert {
+            self.foreign.insert(client, now + self.refusal);
+        }
+    }
+
     /// The plan in hand takes effect, at one instant.
     pub fn apply(&mut self, ignore_flush: bool, now: u64) -> Option<KernelPlan> {
         let plan = self.applying.take()?;
         self.installed = true;
         if plan.flush && !ignore_flush {
             self.sticky.clear();
+        }
+        if plan.reopen {
+            self.foreign.clear();
         }
         for client in &plan.forget {
             self.sticky.remove(client);
@@ -122,6 +140,7 @@ impl Kernel {
     /// Somebody flushed all rules: everything is gone, and nothing passes.
     pub fn rules_lost(&mut self) {
         self.sticky.clear();
+        self.foreign.clear();
         self.filter = Buckets::EMPTY;
         self.lost = self.installed;
         self.installed = false;

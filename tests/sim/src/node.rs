@@ -71,7 +71,11 @@ impl Node {
             incarnation: Incarnation(1),
             paused: false,
             deaf: false,
-            kernel: Kernel::new(scale(timing.lease()), scale(config.kernel_idle())),
+            kernel: Kernel::new(
+                scale(timing.lease()),
+                scale(config.kernel_idle()),
+                scale(config.refusal()),
+            ),
             socket: VecDeque::new(),
             queue: VecDeque::new(),
             held: 0,

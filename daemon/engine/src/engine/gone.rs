@@ -50,6 +50,9 @@ impl Engine {
         let answered = Some(core::mem::take(&mut peer.pins.answered));
         let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
         let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
+        if !clients.is_empty() {
+            self.reopen();
+        }
         if !served && clients.is_empty() {
             return;
         }

@@ -23,6 +23,7 @@ impl Hash for Engine {
             clients,
             waiting,
             log,
+            refused,
             kernel,
             retry_at,
             leave,
@@ -41,7 +42,7 @@ impl Hash for Engine {
         } = self;
         (config.node, config.incarnation, now, state, cause).hash(hasher);
         (membership, peers, view, accepts, releasing).hash(hasher);
-        (clients, waiting, log, kernel, retry_at).hash(hasher);
+        (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
         (leave, sender, seed, weight, weighed, weight_wanted).hash(hasher);
         (drain, recheck, swept).hash(hasher);
     }

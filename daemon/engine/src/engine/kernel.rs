@@ -35,6 +35,8 @@ pub(super) struct Kernel {
     flush_wanted: bool,
     /// The plan that flushes.
     flush: Option<Generation>,
+    /// Nobody is to be refused without being asked for.
+    reopen: bool,
     forget: Vec<IpAddr>,
     remember: Vec<IpAddr>,
     /// Clients that are being taken out, by the plan that does it.
@@ -53,6 +55,8 @@ impl Kernel {
             overflowed: false,
             flush_wanted: true,
             flush: None,
+            // Nor whom it refused in an earlier life.
+            reopen: true,
             forget: Vec::new(),
             remember: Vec::new(),
             forgetting: VecDeque::new(),
@@ -66,6 +70,12 @@ impl Kernel {
         self.forget.clear();
         self.remember.clear();
         self.forgetting.clear();
+    }
+
+    /// The kernel is to forget whom it refuses. It does so with everything else that the plan
+    /// changes, so buckets that are let through are let through for everybody.
+    pub(super) fn reopen(&mut self) {
+        self.reopen = true;
     }
 
     /// Whether rights that were given up may still be in the kernel.
@@ -96,6 +106,7 @@ impl Kernel {
     /// Whether `poll` would give a plan.
     pub(super) fn wants(&self, filter: &Filter) -> bool {
         self.flush_wanted
+            || self.reopen
             || !self.forget.is_empty()
             || !self.remember.is_empty()
             || self.told.as_ref() != Some(filter)
@@ -129,6 +140,7 @@ impl Kernel {
             divert: filter.divert,
             seed: filter.seed,
             flush,
+            reopen: core::mem::take(&mut self.reopen),
             forget,
             remember: core::mem::take(&mut self.remember),
         })

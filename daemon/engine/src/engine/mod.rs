@@ -4,9 +4,9 @@
 //! [`machine`] the states, [`peers`] who is heard, [`membership`] hearing and joining, [`fence`] when
 //! not to serve, [`gone`] peers that end,
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
-//! clients and their packets, [`pins`] the pin logs, [`kernel`] what the kernel was told,
-//! [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`]
-//! what makes two engines alike.
+//! clients and their packets, [`pins`] the pin logs, [`refused`] clients of others, [`kernel`] what
+//! the kernel was told, [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what
+//! people see, [`hash`] what makes two engines alike.
 
 mod buckets;
 mod clients;
@@ -22,6 +22,7 @@ mod peers;
 mod pins;
 mod read;
 mod receive;
+mod refused;
 mod sender;
 mod stage;
 mod timeout;
@@ -47,6 +48,7 @@ use self::machine::Event;
 use self::membership::Membership;
 use self::peers::Peers;
 use self::pins::Log;
+use self::refused::Refused;
 use self::sender::Sender;
 pub use self::sender::frames_bound;
 use self::view::ViewState;
@@ -90,6 +92,7 @@ pub struct Engine {
     clients: Clients,
     waiting: Waiting,
     log: Log,
+    refused: Refused,
     kernel: Kernel,
     /// After the kernel refused a plan: when it is told again.
     retry_at: Option<Time>,
@@ -130,6 +133,7 @@ impl Engine {
             clients: Clients::new(),
             waiting: Waiting::new(),
             log: Log::default(),
+            refused: Refused::default(),
             kernel: Kernel::new(),
             retry_at: None,
             leave: Leave::No,
@@ -348,6 +352,7 @@ impl Engine {
         self.step_state();
         self.take_weight();
         self.refresh_view();
+        self.watch_keepers();
         self.move_buckets();
         self.step_leave();
         self.step_drain();

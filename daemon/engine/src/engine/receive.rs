@@ -188,9 +188,10 @@ impl Engine {
     fn note_peer_pins(&mut self, node: NodeId, arrival: Time) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if machine::pinless(peer.says.state) {
-            peer.pins.void(peer.says.pin_version);
+        if machine::pinless(peer.says.state) && !peer.pins.void(peer.says.pin_version).is_empty() {
+            self.reopen();
         }
+        let Some(peer) = self.peers.get_mut(node) else { return };
         let parted = peer.says.state == State::Leaving && peer.says.pin_version.0 == 0;
         if parted && !peer.pins.clients.is_empty() {
             // It keeps nobody any more, and how it let them go was lost.
@@ -276,6 +277,7 @@ impl Engine {
     /// A peer's pins are others now.
     fn pins_changed(&mut self, node: NodeId, changes: Changes) {
         self.counters.pins_unusable += changes.unusable;
+        self.reopen_unpinned(&changes);
         let now = self.now;
         let Some(peer) = self.peers.get_mut(node) else { return };
         if peer.pins.version >= peer.says.pin_version.0 {

@@ -195,7 +195,8 @@ impl Engine {
             Decision::Hold => Verdict::Hold,
             Decision::Drop(cause) => {
                 self.count_drop(cause);
-                Verdict::Drop
+                let lasting = cause == DropCause::Pinned && self.refuse(packet.client);
+                if lasting { Verdict::Refuse } else { Verdict::Drop }
             }
         }
     }

@@ -158,6 +158,9 @@ impl Cluster {
         }
         let (mut forgotten, mut remembered) = (Forgotten::Nobody, 0);
         if !self.settled {
+            if self.plan.reopen {
+                batch.reopen(&rules);
+            }
             if self.plan.flush {
                 batch.flush_sticky(&rules);
                 forgotten = Forgotten::Everybody;
@@ -196,6 +199,7 @@ impl Cluster {
         if self.settled {
             return (None, repaired);
         }
+        self.plan.reopen = false;
         match step.forgotten {
             Forgotten::Nobody => {}
             // Whoever was to be forgotten is among them.

@@ -59,6 +59,13 @@ impl Mark {
     pub const fn asked(self, queue: u16) -> u32 {
         self.waiting(queue) | 8
     }
+
+    /// The mark that user space gives a packet, with which it comes out of the queue only to be
+    /// dropped behind it: the kernel is to drop its client's packets by itself for a while.
+    #[must_use]
+    pub const fn refused(queue: u16) -> u32 {
+        0x4e00_0000 | (queue as u32) << 4 | 12
+    }
 }
 
 pub(super) fn filter(cluster: &str) -> String {
@@ -68,6 +75,11 @@ pub(super) fn filter(cluster: &str) -> String {
 /// The sets that keep clients, for IPv4 and IPv6.
 pub(crate) fn sticky(cluster: &str) -> [String; 2] {
     [format!("sticky4.{cluster}"), format!("sticky6.{cluster}")]
+}
+
+/// The sets of clients that other nodes keep.
+pub(super) fn foreign(cluster: &str) -> [String; 2] {
+    [format!("foreign4.{cluster}"), format!("foreign6.{cluster}")]
 }
 
 /// A duration as nft writes it.
@@ -107,13 +119,15 @@ fn replace<T: Display>(
 }
 
 /// The sets beside the addresses, with their definitions.
-fn sets(rules: &ClusterRules) -> [(String, String); 5] {
-    let ClusterRules { cluster, sticky_limit, .. } = rules;
-    let [sticky4, sticky6] = sticky(cluster);
-    let kept = |kind| format!("type {kind}; size {sticky_limit}; flags dynamic,timeout;");
+fn sets(rules: &ClusterRules) -> [(String, String); 7] {
+    let ClusterRules { cluster, sticky_limit, foreign_limit, .. } = rules;
+    let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
+    let timed = |kind, size| format!("type {kind}; size {size}; flags dynamic,timeout;");
     [
-        (sticky4, kept("ipv4_addr")),
-        (sticky6, kept("ipv6_addr")),
+        (sticky4, timed("ipv4_addr", sticky_limit)),
+        (sticky6, timed("ipv6_addr", sticky_limit)),
+        (foreign4, timed("ipv4_addr", foreign_limit)),
+        (foreign6, timed("ipv6_addr", foreign_limit)),
         (filter(cluster), format!("type mark; size {BUCKETS};")),
         (format!("tcp.{cluster}"), "type inet_service;".to_owned()),
         (format!("udp.{cluster}"), "type inet_service;".to_owned()),
@@ -220,7 +234,7 @@ pub(super) fn clients(
     let error = Mark::Error.waiting(*queue);
     rule(format_args!("icmp type {{ 3, 4, 11, 12 }} meta mark set 0x{error:08x} accept"));
     rule(format_args!("icmpv6 type {{ 1, 2, 3, 4 }} meta mark set 0x{error:08x} accept"));
-    let [sticky4, sticky6] = sticky(cluster);
+    let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
     for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
         let timeout = timeout(rules);
         match refresh {
@@ -230,8 +244,10 @@ pub(super) fn clients(
             Refresh::Off => rule(format_args!("{source} @{set} accept")),
         }
     }
-    // Clients that are pinned to another node are dropped here, once the kernel knows them.
-
+    // Looked at only: what passes here does not prolong a refusal (SPEC 6.9).
+    for (source, set) in [("ip saddr", &foreign4), ("ip6 saddr", &foreign6)] {
+        rule(format_args!("{source} @{set} drop"));
+    }
     // The mark holds the bucket for the next rule. (A verdict map over `jhash` makes nft 1.0.6
     // crash on listing.)
     for source in ["ip saddr", "ip6 saddr"] {
@@ -266,7 +282,7 @@ fn queue(batch: &mut Batch, rules: &ClusterRules, path: QueuePath) {
     }
 }
 
-/// What user space accepted.
+/// What user space accepted or refused.
 fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
     let ClusterRules { cluster, queue, .. } = rules;
     let chain = format!("behind.{cluster}");
@@ -276,17 +292,22 @@ fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: Qu
     };
     batch.base_chain(STAGE, &chain, &format!("prerouting priority {priority}"));
     let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &chain, rule);
+    let refused = Mark::refused(*queue);
     if !decision.divert {
-        // Rules of their own: a full set ends the rule, and the mark must be cleared all the same.
+        // Rules of their own: a full set ends the rule, and the mark must be cleared, or the
+        // packet dropped, all the same.
         let asked = Mark::Client.asked(*queue);
-        let [sticky4, sticky6] = sticky(cluster);
-        for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
-            let timeout = timeout(rules);
-            rule(format_args!(
-                "meta mark 0x{asked:08x} update @{set} {{ {source} timeout {timeout} }}"
-            ));
+        let kept = (asked, sticky(cluster), timeout(rules));
+        let others = (refused, foreign(cluster), millis(rules.foreign_timeout));
+        for (mark, sets, timeout) in [kept, others] {
+            for (source, set) in ["ip saddr", "ip6 saddr"].iter().zip(sets) {
+                rule(format_args!(
+                    "meta mark 0x{mark:08x} update @{set} {{ {source} timeout {timeout} }}"
+                ));
+            }
         }
     }
+    rule(format_args!("meta mark 0x{refused:08x} drop comment \"another node keeps the client\""));
     let list = |of: fn(Mark, u16) -> u32| {
         Mark::ALL.map(|mark| format!("0x{:08x}", of(mark, *queue))).join(", ")
     };

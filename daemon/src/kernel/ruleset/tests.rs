@@ -72,6 +72,7 @@ fn states() -> Vec<(&'static str, String)> {
                 let clients = ["198.51.100.7", "2001:db8::7", "198.51.100.8", "198.51.100.7"];
                 let clients = clients.map(|client| client.parse().unwrap());
                 r.flush_sticky(&rules());
+                r.reopen(&rules());
                 r.forget(&rules(), &clients);
                 r.remember(&rules(), &clients[..2]);
             }),

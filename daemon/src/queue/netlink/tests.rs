@@ -85,6 +85,20 @@ fn a_verdict_is_to_the_byte() {
     assert_eq!(out[VERDICT_LENGTH + 24..][..4], [0; 4]);
 }
 
+#[test]
+fn a_verdict_with_a_mark_is_to_the_byte_and_can_be_taken_back() {
+    let mut out = Vec::new();
+    verdict_with_mark(&mut out, 0x0102, PacketId(5), 0x4e00_000c);
+    verdict_with_mark(&mut out, 0x0102, PacketId(6), 0x4e00_000c);
+    assert_eq!(out.len(), 2 * MARKED_LENGTH);
+    assert_eq!(out[24..32], [0, 0, 0, 1, 0, 0, 0, 5]);
+    assert_eq!(out[36..40], [0x4e, 0, 0, 0x0c]);
+    refuse::<MARKED_LENGTH>(&mut out);
+    for one in out.chunks(MARKED_LENGTH) {
+        assert_eq!(one[24..28], [0; 4]);
+    }
+}
+
 proptest! {
     /// Whatever comes: no panic, and an end.
     #[test]

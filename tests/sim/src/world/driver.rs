@@ -79,8 +79,9 @@ impl World {
         }
         self.tell(index, || {
             let (flush, divert, filter) = (plan.flush, plan.divert, plan.filter.len());
+            let reopen = plan.reopen;
             let (forget, remember) = (&plan.forget, plan.remember.len());
-            format!("packet plan flush {flush} divert {divert} filter {filter} forget {forget:?} remember {remember}")
+            format!("packet plan flush {flush} reopen {reopen} divert {divert} filter {filter} forget {forget:?} remember {remember}")
         });
         let kernel = &mut self.nodes[index].kernel;
         if kernel.applying.is_some() {

@@ -131,6 +131,10 @@ impl World {
         });
         match verdict {
             Some(Verdict::Hold) => self.nodes[index].held += 1,
+            Some(Verdict::Refuse) => {
+                let world = self.now;
+                self.nodes[index].kernel.refused(packet.client, world);
+            }
             Some(verdict) => self.verdict(index, packet.id, verdict),
             None => {}
         }

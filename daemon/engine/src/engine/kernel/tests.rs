@@ -1,4 +1,4 @@
-//! What the kernel certainly does (SPEC 6.4.3, 7.2.3).
+//! What the kernel certainly does (SPEC 6.4.3, 7.2.4).
 
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -1,0 +1,113 @@
+//! Clients whose packets the kernel drops by itself for a while, because a peer keeps them
+//! (SPEC 6.9, "Refusals").
+//!
+//! The stage refuses a packet, the kernel remembers the client from that very packet on. It must
+//! let go of it before anything can come of the client's packets here; the engine knows who may
+//! be remembered and has the kernel forget everybody as soon as that would hurt.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use nlb_protocol::NodeId;
+use nlb_protocol::frame::State;
+
+use super::Engine;
+use super::pins::Changes;
+use crate::config::Limits;
+use crate::time::Time;
+
+/// Who may be in the kernel's set.
+#[derive(Debug, Clone, Hash, Default)]
+pub(super) struct Refused {
+    /// Refused since `turned`.
+    young: BTreeSet<IpAddr>,
+    /// Refused before.
+    old: BTreeSet<IpAddr>,
+    turned: Time,
+    /// Peers that are about to lose their clients, whose clients nobody is refused for.
+    ending: Vec<NodeId>,
+}
+
+impl Refused {
+    fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
+    fn contains(&self, client: IpAddr) -> bool {
+        self.young.contains(&client) || self.old.contains(&client)
+    }
+
+    fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+
+    /// Takes a client up, if there is room. An entry of the kernel lasts no longer than `life`.
+    fn insert(&mut self, client: IpAddr, now: Time, life: Duration) -> bool {
+        let age = now.since(self.turned);
+        if age >= life {
+            self.old = core::mem::take(&mut self.young);
+            self.turned = now;
+        }
+        if age >= life * 2 {
+            self.old.clear();
+        }
+        let room = self.young.len() < Limits::REFUSED / 2;
+        if room {
+            self.young.insert(client);
+        }
+        room
+    }
+}
+
+impl Engine {
+    /// Whether the kernel may drop the packets of this client by itself from now on: a peer keeps
+    /// it and is not about to let it go. If so, that is remembered.
+    pub(super) fn refuse(&mut self, client: IpAddr) -> bool {
+        let lasting = self.keeper(client).is_some_and(|node| !self.is_ending(node));
+        if !self.config.offload || self.leave.diverts() || !lasting {
+            return false;
+        }
+        // The verdict takes effect a frame delay after it was decided at the latest (SPEC 7.2).
+        let life = self.config.refusal() + self.config.timing.dead_after;
+        self.refused.insert(client, self.now, life)
+    }
+
+    /// Whether a peer may be about to lose its clients: packets of theirs must reach the stage.
+    fn is_ending(&self, node: NodeId) -> bool {
+        self.peers.get(node).is_none_or(|peer| {
+            peer.says.state == State::Leaving
+                || self.now.since(peer.heard) >= self.config.timing.late()
+        })
+    }
+
+    /// Looks for peers that have begun to end.
+    pub(super) fn watch_keepers(&mut self) {
+        let ending: Vec<NodeId> =
+            self.peers.iter().map(|(node, _)| node).filter(|node| self.is_ending(*node)).collect();
+        if ending.iter().any(|node| !self.refused.ending.contains(node)) {
+            self.reopen();
+        }
+        self.refused.ending = ending;
+    }
+
+    /// A peer's pins are others: whoever is not kept by it any more must reach the stage.
+    pub(super) fn reopen_unpinned(&mut self, changes: &Changes) {
+        let mut ended = changes.unpinned.iter().chain(&changes.lost);
+        if ended.any(|client| self.refused.contains(*client)) {
+            self.reopen();
+        }
+    }
+
+    /// Every client's packets must reach the stage.
+    pub(super) fn reopen(&mut self) {
+        if !self.refused.is_empty() {
+            self.refused.clear();
+            self.kernel.reopen();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
