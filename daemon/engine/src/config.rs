@@ -85,6 +85,13 @@ impl Timing {
         self.dead_after * 2
     }
 
+    /// How much earlier than its peers believe the kernel of a restarting node ends: what clocks
+    /// differ by over the hold (1/2 % each), and a frame delay for writing it into the kernel.
+    #[must_use]
+    pub fn hold_margin(&self, hold: Duration) -> Duration {
+        hold / 100 + self.frame_delay()
+    }
+
     /// Two heartbeats are never closer than this.
     #[must_use]
     pub fn min_gap(&self) -> Duration {

@@ -15,6 +15,14 @@ pub enum Command {
     SetWeight(Weight),
     /// Hand everything over and be gone (R9).
     Leave,
+    /// Be gone at once, whoever is in the middle of something: the second asking.
+    LeaveNow,
+    /// Hand the buckets over and have the kernel keep the clients until the next process goes on
+    /// with them (R11). A node that keeps nobody leaves.
+    Restart {
+        /// For how long at most.
+        hold: Duration,
+    },
     /// Own no buckets, keep the clients (R10). With a time given, leave when it is over.
     Drain {
         /// When to give up on the clients that remain.
@@ -39,6 +47,17 @@ pub enum CommandError {
     /// The node is on its way out: only the end is left.
     #[error("the node is leaving the cluster")]
     Leaving,
+    /// The process ends, and another goes on.
+    #[error("the daemon is about to restart")]
+    Restarting,
+    /// A hold that cannot be.
+    #[error("hold: found another time; allowed: {} to {} ms", least.as_millis(), most.as_millis())]
+    Hold {
+        /// The shortest: twice dead-after.
+        least: Duration,
+        /// The longest that the wire carries.
+        most: Duration,
+    },
 }
 
 /// One node as this node sees it.

@@ -160,6 +160,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(client(), 0..20).prop_map(Step::List),
         1 => prop_oneof![
             Just(Command::Leave),
+            Just(Command::LeaveNow),
+            Just(Command::Restart { hold: Duration::from_secs(3) }),
             Just(Command::Drain { timeout: None }),
             Just(Command::Drain { timeout: Some(Duration::from_secs(1)) }),
             Just(Command::Undrain),
@@ -232,7 +234,7 @@ fn play(steps: &[Step]) -> String {
         assert_eq!(snapshot.held, waiting);
         assert!(snapshot.nodes.iter().all(|node| node.local || node.pins <= LIMITS.pins));
         drop((engine.buckets(), engine.clients(10, now), engine.explain(address(1), now)));
-        let _ = (engine.poll_timeout(), engine.wants_witness());
+        let _ = (engine.poll_timeout(), engine.wants_witness(), engine.held(), engine.saved());
     }
     for (index, at) in sent.iter().enumerate() {
         let within = sent[index..].iter().filter(|later| later.since(*at) < Duration::from_secs(1));

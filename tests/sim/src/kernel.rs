@@ -66,6 +66,11 @@ impl Kernel {
         self.open_until = if closes { now + self.lease } else { u64::MAX };
     }
 
+    /// The gate stays open until then without any frame.
+    pub fn hold(&mut self, until: u64) {
+        self.open_until = until;
+    }
+
     /// Whether the gate is open.
     #[must_use]
     pub fn is_open(&self, now: u64) -> bool {

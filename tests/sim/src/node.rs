@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_engine::packet::ClientPacket;
-use nlb_engine::{Config, Engine, Generation, Limits, Time, Timing};
+use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time, Timing};
 use nlb_protocol::frame::Frame;
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 
@@ -24,6 +24,14 @@ pub struct Node {
     pub engine: Option<Engine>,
     /// Counts the lives: events for an earlier one are void.
     pub life: u32,
+    /// Counts the lives of one incarnation as one.
+    pub kept: u32,
+    /// What the process wrote down.
+    pub saved: Option<Saved>,
+    /// After a planned restart: until when the kernel answers alone.
+    pub held_until: u64,
+    /// After how long the next process comes, once this one has ended for a restart.
+    pub returns: Option<u64>,
     /// The incarnation of this life.
     pub incarnation: Incarnation,
     /// The process is stopped.
@@ -68,6 +76,10 @@ impl Node {
             id: NodeId(id),
             engine: None,
             life: 0,
+            kept: 0,
+            saved: None,
+            held_until: 0,
+            returns: None,
             incarnation: Incarnation(1),
             paused: false,
             deaf: false,

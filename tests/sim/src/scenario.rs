@@ -30,11 +30,15 @@ pub enum Scenario {
     Weights,
     /// Sixty-four nodes, a few changes.
     Many,
+    /// Churn with planned restarts, and crashes from which the process is back quickly.
+    Restarts,
+    /// Planned changes and planned restarts. Nothing may be lost.
+    Rolling,
 }
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Churn,
         Self::Noisy,
         Self::Fast,
@@ -44,6 +48,8 @@ impl Scenario {
         Self::Planned,
         Self::Weights,
         Self::Many,
+        Self::Restarts,
+        Self::Rolling,
     ];
 
     /// How many nodes it is usually run with.
@@ -101,6 +107,8 @@ enum Op {
     Partition,
     Deafen,
     Heal,
+    Restart,
+    Return,
 }
 
 const CHURN: &[Op] = &[
@@ -136,6 +144,25 @@ const DEAF: &[Op] =
 const PLANNED: &[Op] =
     &[Op::Weight, Op::Burst, Op::Boot, Op::Boot, Op::Leave, Op::Drain, Op::Stall];
 const WEIGHTS: &[Op] = &[Op::Burst];
+const RESTARTS: &[Op] = &[
+    Op::Crash,
+    Op::Pause,
+    Op::Stall,
+    Op::Weight,
+    Op::Burst,
+    Op::Boot,
+    Op::Boot,
+    Op::Leave,
+    Op::Rules,
+    Op::Drain,
+    Op::Restart,
+    Op::Restart,
+    Op::Return,
+    Op::Return,
+    Op::Return,
+];
+const ROLLING: &[Op] =
+    &[Op::Weight, Op::Boot, Op::Leave, Op::Drain, Op::Restart, Op::Restart, Op::Restart];
 const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 /// How a scenario's world is made.
@@ -147,18 +174,18 @@ pub fn settings(scenario: Scenario, nodes: usize, mutation: Option<Mutation>) ->
     } else {
         Timing::default()
     };
-    let calm = matches!(scenario, Scenario::Planned | Scenario::Weights);
+    let calm = matches!(scenario, Scenario::Planned | Scenario::Weights | Scenario::Rolling);
     Settings {
         nodes,
         timing,
         loss: match scenario {
             Scenario::Noisy => 100_000,
-            Scenario::Planned | Scenario::Weights => 0,
+            Scenario::Planned | Scenario::Weights | Scenario::Rolling => 0,
             _ => 10_000,
         },
         doubled: 20_000,
         delay: match scenario {
-            Scenario::Fast | Scenario::Planned | Scenario::Weights => MS,
+            Scenario::Fast | Scenario::Planned | Scenario::Weights | Scenario::Rolling => MS,
             Scenario::Noisy => 40 * MS,
             _ => 5 * MS,
         },
@@ -166,18 +193,19 @@ pub fn settings(scenario: Scenario, nodes: usize, mutation: Option<Mutation>) ->
         applier: if fast { (15 * MS, 5 * MS) } else { (100 * MS, 20 * MS) },
         clients: match scenario {
             Scenario::Many => 16,
-            Scenario::Planned | Scenario::Weights => 200,
+            Scenario::Planned | Scenario::Weights | Scenario::Rolling => 200,
             _ => 48,
         },
         // Planned: a client pauses between flows for longer than a leaving node lingers.
         period: match scenario {
             Scenario::Fast => 20 * MS,
-            Scenario::Planned | Scenario::Weights => 1000 * MS,
+            Scenario::Planned | Scenario::Weights | Scenario::Rolling => 1000 * MS,
             _ => 150 * MS,
         },
         flow: if fast { 2 * MS } else { 20 * MS },
         idle: timing.dead_after * 4,
         drift: 5000,
+        resumes: matches!(scenario, Scenario::Restarts | Scenario::Rolling),
         mutation,
         trace: false,
     }
@@ -192,6 +220,8 @@ fn ops(scenario: Scenario) -> &'static [Op] {
         Scenario::Planned => PLANNED,
         Scenario::Weights => WEIGHTS,
         Scenario::Many => MANY,
+        Scenario::Restarts => RESTARTS,
+        Scenario::Rolling => ROLLING,
     }
 }
 
@@ -299,7 +329,7 @@ fn act(world: &mut World, op: Op, unit: u64, scenario: Scenario) {
     let nodes = world.nodes.len();
     let index = world.rng.index(nodes);
     let now = world.now;
-    let planned = scenario == Scenario::Planned;
+    let planned = matches!(scenario, Scenario::Planned | Scenario::Rolling);
     match op {
         Op::Crash => world.crash(index),
         Op::Boot => {
@@ -344,6 +374,11 @@ fn act(world: &mut World, op: Op, unit: u64, scenario: Scenario) {
             }
         }
         Op::Heal => world.heal(),
+        Op::Restart => restart(world, index, unit, planned),
+        Op::Return => {
+            let away = world.rng.range(unit / 200, unit * 12 / 10);
+            world.crash_and_return(index, away);
+        }
     }
 }
 
@@ -372,6 +407,17 @@ fn drain(world: &mut World, index: usize, unit: u64, planned: bool) {
         world.command(index, Command::Drain { timeout });
         world.last_fault = world.last_fault.max(world.now + unit * 4);
     }
+}
+
+fn restart(world: &mut World, index: usize, unit: u64, planned: bool) {
+    if planned && !others_serve(world, index) {
+        return;
+    }
+    let hold = world.rng.range(unit * 2, unit * 10);
+    // Usually in time.
+    let most = if planned { hold / 2 } else { hold * 12 / 10 };
+    let away = world.rng.range(unit / 20, most);
+    world.restart(index, Duration::from_nanos(hold), away);
 }
 
 fn partition(world: &mut World) {

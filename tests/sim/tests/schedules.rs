@@ -50,6 +50,20 @@ fn planned_changes_lose_nothing() {
     schedules(Scenario::Planned, 0..30);
 }
 
+/// SPEC 6.11.3; the seeds found a peer that left, one that was forgotten, one that was away, and a log that was told after it was void.
+#[test]
+fn restarts() {
+    schedules(Scenario::Restarts, 0..30);
+    for seed in [43, 107, 253, 429, 452] {
+        schedules(Scenario::Restarts, seed..seed + 1);
+    }
+}
+
+#[test]
+fn planned_restarts_lose_nothing() {
+    schedules(Scenario::Rolling, 0..50);
+}
+
 #[test]
 fn a_weight_every_50_ms() {
     for seed in 0..4 {

@@ -101,7 +101,10 @@ impl Engine {
                 return;
             }
             // A log that cannot be had must not keep buckets from everybody for ever.
-            if peer.pins.behind.is_some_and(|since| self.now.since(since) < bound) {
+            // One that restarts still has its clients, and will tell of them.
+            let restarts = peer.says.state == State::Restarting;
+            let waits = |since| restarts || self.now.since(since) < bound;
+            if peer.pins.behind.is_some_and(waits) {
                 return;
             }
             wanted.subtract(&peer.says.accepts);

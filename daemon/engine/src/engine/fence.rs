@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use nlb_protocol::NodeId;
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{PeerAck, State};
 
 use super::Engine;
 use super::machine::{self, Event};
-use super::peers::Peer;
+use super::membership::Unheard;
+use super::peers::{Peer, later16};
+use super::restart::Restart;
 use crate::notice::FenceCause;
 
 impl Engine {
@@ -15,10 +17,15 @@ impl Engine {
     /// holds none has none to lose.
     pub(super) fn has_been_silent(&self) -> bool {
         let holds = match self.state {
-            State::Active | State::Draining | State::Joining => true,
+            State::Active | State::Draining | State::Joining | State::Restarting => true,
             State::Leaving => self.leave.diverts(),
-            State::Fenced | State::Restarting => false,
+            State::Fenced => false,
         };
+        if let Restart::Resumed { until } = self.restart
+            && self.sender.last_left().is_none()
+        {
+            return self.now >= until;
+        }
         holds
             && self
                 .sender
@@ -40,6 +47,11 @@ impl Engine {
         if self.state == State::Fenced {
             self.cause = Some(cause);
         }
+        if self.restart.is_going() {
+            // There is nothing left that another process could go on with.
+            self.begin_leaving();
+        }
+        self.restart = Restart::No;
     }
 
     /// Stops admitting and drops the right to every client. Nothing is sent until the kernel has
@@ -55,32 +67,53 @@ impl Engine {
 
     /// Keeps account of the nodes that are named and not heard.
     pub(super) fn note_unheard(&mut self) {
-        let me = self.config.node;
-        let mut named = BTreeMap::new();
-        for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
-            for ack in &peer.says.peers {
-                if ack.node != me && !self.peers.contains(ack.node) {
-                    named.entry(ack.node).or_insert(via);
-                }
-            }
-        }
+        let named = self.named_unheard();
         let now = self.now;
         let before = core::mem::take(&mut self.membership.unheard);
         let recent = self.config.timing.dead_after;
-        let ended = |node: &NodeId| {
-            !named.contains_key(node)
-                && !self.peers.contains(*node)
-                && !self.peers.ended_lately(*node, recent, now)
-        };
-        if before.keys().any(ended) {
+        let missing = |node: &NodeId| !named.contains_key(node) && !self.peers.contains(*node);
+        let ended = |node: &NodeId| missing(node) && !self.peers.ended_lately(*node, recent, now);
+        let ended = before.keys().any(ended);
+        let lost = before.iter().filter(|(node, _)| missing(node)).map(|(_, unheard)| *unheard);
+        let lost: Vec<Unheard> = lost.collect();
+        if ended {
             // Whoever is named no more was never heard here: when it ceased to answer is not
             // known, only that it has (SPEC 6.9).
             self.doubt_all(now);
         }
         self.membership.unheard = named
             .into_iter()
-            .map(|(node, via)| (node, (before.get(&node).map_or(now, |known| known.0), via)))
+            .map(|(node, (via, ack))| {
+                let known = before.get(&node);
+                let (ack, rose) = match known {
+                    Some(known) if !later16(ack.sequence_low, known.ack.sequence_low) => {
+                        (known.ack, known.rose)
+                    }
+                    _ => (ack, now),
+                };
+                let since = known.map_or(now, |known| known.since);
+                (node, Unheard { since, via, ack, rose })
+            })
             .collect();
+        self.note_away(&lost);
+    }
+
+    /// Who is named by peers that are fresh, and not heard: by whom, and the latest of its
+    /// heartbeats that anybody named.
+    fn named_unheard(&self) -> BTreeMap<NodeId, (NodeId, PeerAck)> {
+        let me = self.config.node;
+        let mut named: BTreeMap<NodeId, (NodeId, PeerAck)> = BTreeMap::new();
+        for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
+            for ack in &peer.says.peers {
+                if ack.node != me && !self.peers.contains(ack.node) {
+                    let (_, latest) = named.entry(ack.node).or_insert((via, *ack));
+                    if later16(ack.sequence_low, latest.sequence_low) {
+                        *latest = *ack;
+                    }
+                }
+            }
+        }
+        named
     }
 
     /// R6, R7, R8: why this node must not serve now, if there is a reason.
@@ -94,7 +127,7 @@ impl Engine {
             return None;
         }
         let (mine, twin) = (self.config.incarnation, &self.membership.twin);
-        let serves = matches!(self.state, State::Active | State::Draining);
+        let serves = matches!(self.state, State::Active | State::Draining | State::Restarting);
         if (fenced || serves) && twin.ousts(mine, self.now, timing.dead_after) {
             return Some(FenceCause::OwnNodeId);
         }
@@ -115,10 +148,13 @@ impl Engine {
             }
         }
         let grace = timing.grace();
-        let lower = self.membership.unheard.iter().filter(|(node, _)| **node < self.config.node);
-        for (node, (since, via)) in lower {
-            if fenced || self.now.since(*since) >= grace {
-                return Some(FenceCause::PartialConnectivity { node: *node, via: *via });
+        // Who sends nothing to those who name it either is on its way out.
+        let goes_on = |unheard: &Unheard| self.now.since(unheard.rose) < timing.late();
+        let unheard = self.membership.unheard.iter().filter(|(_, unheard)| goes_on(unheard));
+        let lower = unheard.filter(|(node, _)| **node < self.config.node);
+        for (node, unheard) in lower {
+            if fenced || self.now.since(unheard.since) >= grace {
+                return Some(FenceCause::PartialConnectivity { node: *node, via: unheard.via });
             }
         }
         self.too_few()
@@ -129,7 +165,11 @@ impl Engine {
         let timing = &self.config.timing;
         let Some(acked) = peer.acked else {
             let known = self.now.since(peer.appeared) >= timing.grace();
-            return (known || self.state == State::Fenced).then_some(FenceCause::Unheard(node));
+            // Whoever served while this node was away had known it.
+            let served = matches!(peer.says.state, State::Active | State::Draining);
+            let forgot = self.state == State::Restarting && served;
+            let at_once = self.state == State::Fenced || forgot;
+            return (known || at_once).then_some(FenceCause::Unheard(node));
         };
         let active = peer.says.state == State::Active;
         if active && peer.says.seed != self.seed && node < self.config.node {

@@ -6,17 +6,18 @@ use nlb_protocol::frame::State;
 use super::Engine;
 use super::clients::Gone;
 use super::machine;
+use super::peers::Peer;
 use crate::notice::Notice;
 use crate::time::Time;
 
 impl Engine {
     pub(super) fn silent_peers(&self) -> Vec<NodeId> {
-        let dead_after = self.config.timing.dead_after;
-        let silent = self.peers.iter().filter(|(_, peer)| self.now.since(peer.heard) >= dead_after);
+        let silent = |peer: &Peer| self.now.since(peer.heard) >= self.patience(peer);
+        let silent = self.peers.iter().filter(|(_, peer)| silent(peer));
         silent.map(|(node, _)| node).collect()
     }
 
-    /// Peers that were silent for dead-after are dead.
+    /// Peers that were silent for dead-after are dead; those that restart, for their hold.
     pub(super) fn expire_peers(&mut self) {
         for node in self.silent_peers() {
             let Some(limit) = self.rights_end(node) else { continue };
@@ -39,7 +40,12 @@ impl Engine {
         // One heartbeat more may have left and been lost on every link.
         let unseen = timing.heartbeat + timing.frame_delay();
         let last = if confirmed { timing.lease() } else { timing.rights() };
-        Some(peer.lively + last + unseen)
+        let end = peer.lively + last + unseen;
+        if peer.says.state == State::Restarting {
+            // Its kernel goes on for so long without it.
+            return Some(end.max(peer.heard + self.patience(peer) + unseen));
+        }
+        Some(end)
     }
 
     /// A peer ended without handing over: packets that arrived until `limit` may be answered.

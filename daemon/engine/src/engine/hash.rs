@@ -27,6 +27,8 @@ impl Hash for Engine {
             kernel,
             retry_at,
             leave,
+            restart,
+            away,
             sender,
             seed,
             weight,
@@ -43,7 +45,8 @@ impl Hash for Engine {
         (config.node, config.incarnation, now, state, cause).hash(hasher);
         (membership, peers, view, accepts, releasing).hash(hasher);
         (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
-        (leave, sender, seed, weight, weighed, weight_wanted).hash(hasher);
+        (leave, restart, away).hash(hasher);
+        (sender, seed, weight, weighed, weight_wanted).hash(hasher);
         (drain, recheck, swept).hash(hasher);
     }
 }

@@ -64,6 +64,11 @@ impl Kernel {
         }
     }
 
+    /// What an earlier process of this life put there stays.
+    pub(super) fn resumed() -> Self {
+        Self { flush_wanted: false, ..Self::new() }
+    }
+
     /// All clients are to go. Until the kernel says that they went, nothing may be sent.
     pub(super) fn flush(&mut self) {
         self.flush_wanted = true;

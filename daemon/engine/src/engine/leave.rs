@@ -12,6 +12,7 @@ use nlb_protocol::frame::State;
 
 use super::Engine;
 use super::machine::Event;
+use super::restart::Restart;
 use crate::manage::Command;
 use crate::notice::Notice;
 use crate::time::Time;
@@ -59,12 +60,21 @@ impl Leave {
 
 impl Engine {
     pub(super) fn begin_leaving(&mut self) {
-        let served = matches!(self.state, State::Active | State::Draining);
+        let served = matches!(self.state, State::Active | State::Draining | State::Restarting);
+        self.restart = Restart::No;
         self.raise(Event::Leave, None);
         self.leave = Leave::Handing { since: self.now };
         if !served {
             self.abandon();
         }
+    }
+
+    /// Nobody waits for anybody any more.
+    pub(super) fn leave_now(&mut self) {
+        if self.state != State::Leaving {
+            self.begin_leaving();
+        }
+        self.abandon();
     }
 
     /// Gives everything up at once.
@@ -82,7 +92,10 @@ impl Engine {
             Leave::No | Leave::Gone => {}
             Leave::Handing { since } => {
                 let bound = since + self.config.timing.dead_after * 2;
-                if self.accepts.is_empty() && self.kernel.diverts() {
+                // Who has just taken up another process's life does not know yet who is there.
+                let listened = self.now.since(self.membership.joining_since);
+                let knows = listened >= self.config.timing.heartbeat * 2;
+                if self.accepts.is_empty() && self.kernel.diverts() && knows {
                     self.linger();
                 } else if self.now >= bound {
                     self.abandon();

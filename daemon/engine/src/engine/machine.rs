@@ -8,7 +8,9 @@
 //!   |   |               v                   |
 //!   +-> Fenced <--------+-------------------+
 //!  Cause
-//!  any state -- Leave --> Leaving (the end);   Restarting is reserved (R11)
+//!
+//!  Active, Draining -- Restart --> Restarting -- Ready --> Active, -- Cause --> Fenced
+//!  any state -- Leave --> Leaving (the end)
 //! ```
 //!
 //! Pure: no time, no peers. Whoever raises an event has looked at those.
@@ -30,6 +32,8 @@ pub(super) enum Event {
     Undrain,
     /// Be gone.
     Leave,
+    /// Another process goes on.
+    Restart,
 }
 
 /// The state after `event`. Draining is a wish: a node that cannot serve remembers it elsewhere.
@@ -46,10 +50,14 @@ pub(super) const fn next(state: State, event: Event) -> State {
             State::Joining | State::Active | State::Draining | State::Fenced | State::Restarting,
             Event::Cause,
         )
-        | (State::Fenced, Event::Ready | Event::Drain | Event::Undrain) => State::Fenced,
+        | (State::Fenced, Event::Ready | Event::Drain | Event::Undrain | Event::Restart) => {
+            State::Fenced
+        }
 
         (State::Fenced, Event::Clear)
-        | (State::Joining, Event::Clear | Event::Drain | Event::Undrain) => State::Joining,
+        | (State::Joining, Event::Clear | Event::Drain | Event::Undrain | Event::Restart) => {
+            State::Joining
+        }
 
         (
             State::Joining | State::Active | State::Draining | State::Fenced | State::Restarting,
@@ -62,18 +70,22 @@ pub(super) const fn next(state: State, event: Event) -> State {
             | Event::Clear
             | Event::Drain
             | Event::Undrain
-            | Event::Leave,
+            | Event::Leave
+            | Event::Restart,
         ) => State::Leaving,
 
-        (State::Restarting, Event::Clear | Event::Drain | Event::Undrain) => State::Restarting,
+        (State::Active | State::Draining, Event::Restart)
+        | (State::Restarting, Event::Clear | Event::Drain | Event::Undrain | Event::Restart) => {
+            State::Restarting
+        }
     }
 }
 
 /// Whether a node in this state may answer clients at all.
 pub(super) const fn serves(state: State) -> bool {
     match state {
-        State::Active | State::Draining | State::Leaving => true,
-        State::Joining | State::Fenced | State::Restarting => false,
+        State::Active | State::Draining | State::Leaving | State::Restarting => true,
+        State::Joining | State::Fenced => false,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{PeerAck, State};
 use nlb_protocol::{NodeId, Sequence};
 
 use super::Engine;
 use super::machine::{self, Event};
 use super::peers::Peer;
+use super::restart::Restart;
 use super::twin::Twin;
 use crate::notice::{FenceCause, Notice};
 use crate::time::Time;
@@ -17,14 +18,14 @@ use crate::time::Time;
 pub(super) struct Membership {
     /// When the node began to listen, or to join again.
     pub(super) joining_since: Time,
-    /// When and with which number it first said `joining` since then.
-    pub(super) said_joining: Option<(Time, Sequence)>,
+    /// When and with which number it first said `joining`, or `restarting`, since then.
+    pub(super) said: Option<(Time, Sequence)>,
     /// When it last became active.
     pub(super) active_since: Time,
     /// When a fence cause was last seen.
     pub(super) fenced_at: Time,
-    /// Nodes that others name and this node does not hear: since when, and who names them.
-    pub(super) unheard: BTreeMap<NodeId, (Time, NodeId)>,
+    /// Nodes that others name and this node does not hear.
+    pub(super) unheard: BTreeMap<NodeId, Unheard>,
     /// Since when nobody is heard, if so.
     alone_since: Option<Time>,
     /// Something came off the wire since then.
@@ -33,11 +34,24 @@ pub(super) struct Membership {
     pub(super) twin: Twin,
 }
 
+/// A node that others name and this node does not hear.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(super) struct Unheard {
+    /// Since when.
+    pub(super) since: Time,
+    /// Who names it.
+    pub(super) via: NodeId,
+    /// It, with the latest of its heartbeats that anybody named.
+    pub(super) ack: PeerAck,
+    /// When that last rose.
+    pub(super) rose: Time,
+}
+
 impl Membership {
     pub(super) fn new(now: Time) -> Self {
         Self {
             joining_since: now,
-            said_joining: None,
+            said: None,
             active_since: now,
             fenced_at: now,
             unheard: BTreeMap::new(),
@@ -54,7 +68,7 @@ impl Membership {
     /// Joining began anew.
     fn restart(&mut self, now: Time) {
         self.joining_since = now;
-        self.said_joining = None;
+        self.said = None;
     }
 }
 
@@ -91,7 +105,8 @@ impl Engine {
         let heard = self.peers.iter().any(|(_, peer)| self.now.since(peer.heard) < late);
         // Whoever said that it goes did not fall silent: hearing it say so was the sign.
         let mut last = self.peers.iter().map(|(_, peer)| peer.says.state);
-        let all_left = !self.peers.is_empty() && last.all(|state| state == State::Leaving);
+        let said = |state| matches!(state, State::Leaving | State::Restarting);
+        let all_left = !self.peers.is_empty() && last.all(said);
         let membership = &mut self.membership;
         if heard || self.state == State::Leaving {
             membership.alone_since = None;
@@ -104,8 +119,7 @@ impl Engine {
 
     /// The hash seed of the active peers wins over the own proposal (SPEC 5.5).
     pub(super) fn follow_seed(&mut self) {
-        let settled = matches!(self.state, State::Active | State::Draining | State::Leaving);
-        if settled {
+        if machine::serves(self.state) {
             return;
         }
         let active = self.peers.iter().find(|(_, peer)| peer.says.state == State::Active);
@@ -141,7 +155,8 @@ impl Engine {
                     self.raise(Event::Clear, None);
                 }
             }
-            State::Joining if self.may_become_active() => {
+            State::Joining | State::Restarting if self.may_become_active() => {
+                self.restart = Restart::No;
                 self.raise(Event::Ready, None);
                 if self.drain.is_some() {
                     self.raise(Event::Drain, None);
@@ -163,7 +178,9 @@ impl Engine {
     /// How many nodes, this one included, could serve together.
     pub(super) fn group(&self) -> usize {
         let others = self.peers.iter().filter(|(_, peer)| {
-            peer.hears_us() && !matches!(peer.says.state, State::Leaving | State::Restarting)
+            // One that restarts is kept although it does not say anything.
+            peer.says.state == State::Restarting
+                || peer.hears_us() && peer.says.state != State::Leaving
         });
         1 + others.count()
     }
@@ -182,8 +199,9 @@ impl Engine {
 
     /// The heartbeat with this number says the state.
     pub(super) fn note_said(&mut self, sequence: Sequence) {
-        if self.state == State::Joining && self.membership.said_joining.is_none() {
-            self.membership.said_joining = Some((self.now, sequence));
+        let begins = matches!(self.state, State::Joining | State::Restarting);
+        if begins && self.membership.said.is_none() {
+            self.membership.said = Some((self.now, sequence));
         }
     }
 
@@ -198,7 +216,10 @@ impl Engine {
     /// R1: the conditions under which a joining node takes part.
     fn may_become_active(&self) -> bool {
         let timing = &self.config.timing;
-        let Some((said_at, said)) = self.membership.said_joining else { return false };
+        if self.restart.is_going() || self.waits_for_return() {
+            return false;
+        }
+        let Some((said_at, said)) = self.membership.said else { return false };
         let asked = |peer: &Peer| {
             machine::counts(peer.says.state)
                 || (peer.says.state == State::Fenced && peer.hears_us())
@@ -218,12 +239,21 @@ impl Engine {
         let sees = !self.peers.is_empty() || self.membership.witnessed;
         acknowledged
             && (full || short)
-            && self.membership.unheard.keys().all(|node| *node > self.config.node)
+            && self.hears_enough()
             && !foreign_seed
             && !self.is_barred()
             && sees
             && !self.kernel.is_flushing()
             && self.group() >= self.config.min_members
+    }
+
+    /// Whether those that are named and not heard may be left alone: they have higher ids, and go
+    /// on sending. One that does not is about to end, or restarts and still has clients whose
+    /// pins this node does not hold.
+    fn hears_enough(&self) -> bool {
+        let late = self.config.timing.late();
+        let mut unheard = self.membership.unheard.iter();
+        unheard.all(|(node, it)| *node > self.config.node && self.now.since(it.rose) < late)
     }
 
     /// Whether another machine with this node's id keeps it from joining.
@@ -236,15 +266,15 @@ impl Engine {
     pub(super) fn membership_deadlines(&self, note: &mut impl FnMut(Time)) {
         let timing = &self.config.timing;
         for (_, peer) in self.peers.iter() {
-            note(peer.heard + timing.dead_after);
+            note(peer.heard + self.patience(peer));
             note(peer.heard + timing.late());
             note(peer.appeared + timing.grace());
             if let Some(sent) = peer.acked.and_then(|acked| self.sender.sent_at(acked)) {
                 note(sent + timing.rights());
             }
         }
-        for (since, _) in self.membership.unheard.values() {
-            note(*since + timing.grace());
+        for unheard in self.membership.unheard.values() {
+            note(unheard.since + timing.grace());
         }
         if let Some(gone) = self.membership.twin.deadline(timing.dead_after) {
             note(gone);
@@ -256,15 +286,15 @@ impl Engine {
             note(left + timing.rights());
         }
         match self.state {
-            State::Joining => {
+            State::Joining | State::Restarting => {
                 note(self.membership.joining_since + timing.heartbeat * 2);
                 note(self.membership.joining_since + timing.dead_after);
-                if let Some((at, _)) = self.membership.said_joining {
+                if let Some((at, _)) = self.membership.said {
                     note(at + timing.dead_after + timing.heartbeat);
                 }
             }
             State::Fenced => note(self.membership.fenced_at + timing.quarantine()),
-            State::Active | State::Draining | State::Leaving | State::Restarting => {}
+            State::Active | State::Draining | State::Leaving => {}
         }
     }
 }

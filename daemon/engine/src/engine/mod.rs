@@ -5,8 +5,9 @@
 //! not to serve, [`gone`] peers that end,
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
 //! clients and their packets, [`pins`] the pin logs, [`refused`] clients of others, [`kernel`] what
-//! the kernel was told, [`leave`] the way out, [`sender`] and [`transmit`] what leaves, [`read`] what
-//! people see, [`hash`] what makes two engines alike.
+//! the kernel was told, [`leave`] the way out, [`restart`] and [`resume`] from one process to the
+//! next, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`] what makes two
+//! engines alike.
 
 mod buckets;
 mod clients;
@@ -23,6 +24,8 @@ mod pins;
 mod read;
 mod receive;
 mod refused;
+mod restart;
+mod resume;
 mod sender;
 mod stage;
 mod timeout;
@@ -38,7 +41,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use nlb_protocol::frame::{Frame, Load, State};
+use nlb_protocol::frame::{Frame, Load, PeerAck, State};
 use nlb_protocol::{Buckets, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
@@ -49,6 +52,8 @@ use self::membership::Membership;
 use self::peers::Peers;
 use self::pins::Log;
 use self::refused::Refused;
+use self::restart::Restart;
+pub use self::resume::{Life, Saved};
 use self::sender::Sender;
 pub use self::sender::frames_bound;
 use self::view::ViewState;
@@ -97,6 +102,9 @@ pub struct Engine {
     /// After the kernel refused a plan: when it is told again.
     retry_at: Option<Time>,
     leave: Leave,
+    restart: Restart,
+    /// Peers that the process before this one knew to restart, and until when.
+    away: Vec<(PeerAck, Time)>,
     sender: Sender,
     /// The hash seed in use.
     seed: u32,
@@ -137,6 +145,8 @@ impl Engine {
             kernel: Kernel::new(),
             retry_at: None,
             leave: Leave::No,
+            restart: Restart::No,
+            away: Vec::new(),
             sender: Sender::new(config.timing, now),
             seed: config.seed,
             weight: config.weight,
@@ -250,12 +260,12 @@ impl Engine {
     /// When the state does not allow it; nothing has changed then.
     pub fn handle_command(&mut self, command: Command, now: Time) -> Result<Outcome, CommandError> {
         self.advance(now);
-        if self.state == State::Leaving {
-            return if command == Command::Leave {
-                Ok(Outcome::Unchanged)
-            } else {
-                Err(CommandError::Leaving)
-            };
+        match command {
+            Command::LeaveNow => {}
+            Command::Leave if self.state == State::Leaving => return Ok(Outcome::Unchanged),
+            _ if self.state == State::Leaving => return Err(CommandError::Leaving),
+            _ if self.restart.is_going() => return Err(CommandError::Restarting),
+            _ => {}
         }
         let outcome = match command {
             Command::SetWeight(weight) if weight == self.weight_wanted => Outcome::Unchanged,
@@ -265,6 +275,14 @@ impl Engine {
             }
             Command::Leave => {
                 self.begin_leaving();
+                Outcome::Changed
+            }
+            Command::LeaveNow => {
+                self.leave_now();
+                Outcome::Changed
+            }
+            Command::Restart { hold } => {
+                self.begin_restart(hold)?;
                 Outcome::Changed
             }
             Command::Drain { timeout } => {
@@ -356,6 +374,7 @@ impl Engine {
         self.move_buckets();
         self.step_leave();
         self.step_drain();
+        self.step_restart();
         self.sweep_clients();
         self.settle_held();
         self.note_convergence();

@@ -43,6 +43,15 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// This peer as heartbeats name it.
+    pub(super) fn named(&self, node: NodeId) -> PeerAck {
+        PeerAck {
+            node,
+            incarnation_low: incarnation_low(self.incarnation),
+            sequence_low: self.heartbeat_sequence.low16(),
+        }
+    }
+
     pub(super) fn hears_us(&self) -> bool {
         self.acked.is_some()
     }

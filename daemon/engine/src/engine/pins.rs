@@ -54,6 +54,12 @@ impl Log {
         self.pinned.contains(&client)
     }
 
+    /// Goes on behind `version`, with nobody pinned: a peer asks for what it finds to be new.
+    pub(super) fn resume(&mut self, version: PinVersion) {
+        self.version = version.0;
+        self.sent = version.0;
+    }
+
     /// Whether every change has been sent at least once.
     pub(super) fn is_sent(&self) -> bool {
         self.sent >= self.version

@@ -102,8 +102,9 @@ impl Engine {
         let names_us = |ack: &&PeerAck| ack.node == self.config.node && ack.incarnation_low == low;
         let named = says.peers.iter().find(names_us).map(|ack| ack.sequence_low);
         let acked = named.map(|sequence| self.sender.acknowledged(sequence));
-        let late = self.config.timing.late();
-        let fresh = self.peers.get(node).is_some_and(|peer| self.now.since(peer.heard) < late);
+        // A peer that restarts comes back in the life that it has, or proves another.
+        let known = |peer: &Peer| self.is_fresh(peer) || peer.says.state == State::Restarting;
+        let fresh = self.peers.get(node).is_some_and(known);
         if let Err(refusal) = self.peers.check(header, acked.is_some(), fresh) {
             self.count_refusal(refusal);
             return;
@@ -269,7 +270,9 @@ impl Engine {
     fn requested(&mut self, request: &PinRequest) {
         let ours = request.owner == self.config.node
             && request.owner_incarnation == self.config.incarnation;
-        if ours {
+        // The log of a node that fenced is void, and the heartbeat that says so tells it: without
+        // the pins it would free clients for which packets wait that this node may have answered.
+        if ours && !machine::pinless(self.state) {
             self.log.resend(request.after);
         }
     }

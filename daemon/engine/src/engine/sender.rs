@@ -111,6 +111,17 @@ impl Sender {
         }
     }
 
+    /// Goes on behind `sequence`. Whatever is acknowledged up to there was sent at `heard`.
+    pub(super) fn resume(&mut self, sequence: Sequence, heard: Time) {
+        self.sequence = sequence.0;
+        self.handed.push_back((Sequence(0), heard));
+    }
+
+    /// The highest number that was used.
+    pub(super) fn latest(&self) -> Sequence {
+        Sequence(self.sequence)
+    }
+
     /// The number for the next frame.
     pub(super) fn number(&mut self) -> Sequence {
         self.sequence += 1;

@@ -19,6 +19,7 @@ impl Engine {
         self.membership_deadlines(&mut note);
         self.move_deadlines(&mut note);
         self.leave_deadlines(&mut note);
+        self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
         self.sweep_deadline().into_iter().for_each(&mut note);
         self.retry_at.into_iter().for_each(&mut note);
@@ -31,7 +32,7 @@ impl Engine {
     }
 
     fn transmit_deadlines(&self, note: &mut impl FnMut(Time)) {
-        if self.leave == Leave::Gone {
+        if self.leave == Leave::Gone || self.held().is_some() {
             return;
         }
         self.sender.heartbeat_at().into_iter().for_each(&mut *note);

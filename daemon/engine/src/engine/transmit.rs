@@ -1,14 +1,11 @@
 //! What leaves, in which order (SPEC 6.12).
 
-use core::time::Duration;
-
 use nlb_protocol::NodeId;
 use nlb_protocol::Sequence;
-use nlb_protocol::frame::{Frame, Header, Heartbeat, Information, Message, PeerAck, PinRequest};
+use nlb_protocol::frame::{Frame, Header, Heartbeat, Information, Message, PinRequest};
 
 use super::Engine;
 use super::leave::Leave;
-use super::peers::incarnation_low;
 use crate::time::Time;
 
 /// A peer whose log is ahead is asked so often per heartbeat interval.
@@ -52,6 +49,7 @@ impl Engine {
         self.kernel.is_flushing()
             || self.kernel.has_failed()
             || self.leave == Leave::Gone
+            || self.held().is_some()
             || !self.may_speak()
     }
 
@@ -69,15 +67,10 @@ impl Engine {
 
     /// What the node says of itself now.
     fn heartbeat_now(&self) -> Heartbeat {
-        let peers = self.peers.iter().map(|(node, peer)| PeerAck {
-            node,
-            incarnation_low: incarnation_low(peer.incarnation),
-            sequence_low: peer.heartbeat_sequence.low16(),
-        });
         Heartbeat {
             state: self.state,
             weight: self.weight,
-            hold: Duration::ZERO,
+            hold: self.hold_now(),
             epoch: self.view.named.0,
             digest: self.view.named.1,
             // In the last heartbeat: it keeps nobody, so no peer has to follow its log any more.
@@ -87,7 +80,7 @@ impl Engine {
             },
             seed: self.seed,
             accepts: self.accepts.clone(),
-            peers: peers.collect(),
+            peers: self.named_peers(),
         }
     }
 

@@ -53,6 +53,11 @@ impl ViewState {
         self.highest = self.highest.max(epoch);
     }
 
+    /// The highest epoch that anybody named.
+    pub(super) fn highest(&self) -> Epoch {
+        self.highest.max(self.epoch)
+    }
+
     /// Whether the heartbeats name the current view.
     pub(super) fn is_named(&self) -> bool {
         self.named == (self.epoch, self.digest)

@@ -28,7 +28,9 @@ impl Engine {
                 FenceCause::OwnNodeId => "another machine has this node's id".to_owned(),
                 FenceCause::TooFew => "fewer nodes than min_members".to_owned(),
             }),
-            State::Active | State::Draining | State::Leaving | State::Restarting => None,
+            State::Restarting if self.restart.is_going() => None,
+            State::Restarting => Some("goes on after a restart".to_owned()),
+            State::Active | State::Draining | State::Leaving => None,
         }
     }
 
@@ -39,7 +41,7 @@ impl Engine {
         if self.is_barred() {
             return "another machine has this node's id".to_owned();
         }
-        let said = self.membership.said_joining.map(|(_, said)| said);
+        let said = self.membership.said.map(|(_, said)| said);
         let silent = self.peers.iter().find(|(_, peer)| {
             machine::counts(peer.says.state) && (peer.acked.is_none() || peer.acked < said)
         });

@@ -45,7 +45,7 @@ impl World {
         self.check.longest_wait = self.check.longest_wait.max(wait);
         self.check.waited += u64::from(wait > MS);
         self.check_moved(index, &packet);
-        let life = self.nodes[index].life;
+        let life = self.nodes[index].kept;
         self.check.last.insert(packet.client, (index, now, life));
     }
 
@@ -54,10 +54,9 @@ impl World {
         let keeper = &self.nodes[before];
         let kept = before != index
             && self.now - at < nanos(self.settings.idle) * 9 / 10
-            && keeper.life == life
+            && keeper.kept == life
             && keeper.lost < at
-            && keeper.runs()
-            && keeper.engine.as_ref().is_some_and(|e| e.state() == State::Active);
+            && self.keeps_clients(before);
         if !kept {
             return;
         }

@@ -58,6 +58,7 @@ impl World {
             }
         }
         self.check_buckets(index);
+        self.end_if_held(index);
     }
 
     fn schedule(&mut self, index: usize, next: nlb_engine::Time) {
@@ -141,7 +142,10 @@ impl World {
         }
         let clock = node.clock(now);
         let sequence = frame.header.sequence;
+        // Once before it leaves, once when it has.
+        self.save(index);
         self.with(index, |engine| engine.handle_sent(sequence, clock));
+        self.save(index);
         self.count_frame(index);
         let frame = Rc::new(frame);
         for other in 0..self.nodes.len() {
@@ -184,9 +188,11 @@ impl World {
             self.note(*to as u64 + 1000);
             if matches!(to, State::Fenced | State::Leaving | State::Joining) {
                 self.nodes[index].lost = self.now;
+                self.nodes[index].kept += 1;
             }
         }
         if *notice == Notice::Left {
+            self.save(index);
             self.nodes[index].engine = None;
             self.nodes[index].kernel.removed();
             self.clear(index);

@@ -27,11 +27,18 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[index];
         node.life += 1;
+        node.kept += 1;
         node.incarnation = incarnation;
         node.paused = false;
         node.lost = now;
         let config = node::config(node.id.0, incarnation, timing, idle);
-        node.engine = Some(Engine::new(config, node.clock(now)));
+        node.engine = Some(match node.left_behind(now) {
+            Some((saved, clients)) => Engine::resume(config, &saved, &clients, node.clock(now)),
+            None => Engine::new(config, node.clock(now)),
+        });
+        if let Some(life) = node.saved.as_ref().and_then(|saved| saved.life) {
+            node.incarnation = life.incarnation;
+        }
         let life = node.life;
         self.tell(index, || format!("boots as {incarnation}"));
         self.at(now + nanos(timing.dead_after), Event::List(index, life));

@@ -18,6 +18,7 @@ use crate::rng::Rng;
 mod checks;
 mod driver;
 mod faults;
+mod restart;
 mod wire;
 
 /// A millisecond.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub idle: Duration,
     /// The most that a clock is wrong, in parts per million.
     pub drift: u64,
+    /// Whether a new process goes on with what the old one left.
+    pub resumes: bool,
     /// The mistake to make.
     pub mutation: Option<Mutation>,
     /// Whether to tell what happens.

@@ -1,0 +1,193 @@
+//! A planned restart: R11 (SPEC 6.11.3), and what its peers do.
+//!
+//! Handing (buckets go to their new owners, as when draining) -> Saying (`restarting`, until every
+//! peer has acknowledged it) -> Held (nothing is sent any more; the kernel goes on). The next
+//! process begins as Resumed, as does one that comes quickly after a crash (`resume`).
+
+use core::time::Duration;
+
+use nlb_protocol::frame::{Heartbeat, State};
+use nlb_protocol::ids::MAX_PEERS;
+
+use super::Engine;
+use super::machine::Event;
+use super::membership::Unheard;
+use super::peers::Peer;
+use crate::manage::CommandError;
+use crate::time::Time;
+
+/// How far a restart has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Restart {
+    /// None.
+    No,
+    /// The node drains.
+    Handing { since: Time, hold: Duration },
+    /// Peers are told until when they keep the node.
+    Saying { since: Time, deadline: Time },
+    /// They know; the kernel may answer until then.
+    Held { until: Time },
+    /// This process goes on with what another left. Until its first heartbeat its rights last
+    /// until then.
+    Resumed { until: Time },
+}
+
+/// Who does not know yet that this node restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Nobody,
+    /// Peers that restart themselves, and nobody who would tell them.
+    Away,
+    Somebody,
+}
+
+impl Restart {
+    /// Whether this process is about to end.
+    pub(super) const fn is_going(&self) -> bool {
+        match self {
+            Self::Handing { .. } | Self::Saying { .. } | Self::Held { .. } => true,
+            Self::No | Self::Resumed { .. } => false,
+        }
+    }
+}
+
+impl Engine {
+    /// The next process shall go on with what this one has. A node that keeps nobody leaves.
+    pub(super) fn begin_restart(&mut self, hold: Duration) -> Result<(), CommandError> {
+        let (least, most) = (self.config.timing.dead_after * 2, Heartbeat::MAX_HOLD);
+        if hold < least || hold > most {
+            return Err(CommandError::Hold { least, most });
+        }
+        match self.state {
+            State::Active | State::Draining | State::Restarting if self.config.offload => {
+                self.restart = Restart::Handing { since: self.now, hold };
+                self.raise(Event::Drain, None);
+            }
+            _ => self.begin_leaving(),
+        }
+        Ok(())
+    }
+
+    /// Goes on with a restart.
+    pub(super) fn step_restart(&mut self) {
+        match self.restart {
+            Restart::No | Restart::Held { .. } | Restart::Resumed { .. } => {}
+            Restart::Handing { since, hold } => {
+                let waited = self.now.since(since) >= self.config.timing.dead_after * 2;
+                if self.accepts.is_empty() && (self.view.converged || waited) {
+                    self.begin_saying(hold);
+                } else if self.now.since(since) >= self.config.timing.dead_after * 4 {
+                    self.begin_leaving();
+                }
+            }
+            Restart::Saying { since, deadline } => {
+                let hold = deadline.since(since);
+                match self.who_misses_restart() {
+                    Missing::Nobody => {
+                        let margin = self.config.timing.hold_margin(hold);
+                        self.restart = Restart::Held { until: deadline.before(margin) };
+                    }
+                    // They will be back.
+                    Missing::Away if self.now.since(since) < hold / 2 => {}
+                    Missing::Somebody if self.now.since(since) < self.config.timing.dead_after => {}
+                    // Whoever does not know takes this node for dead before its kernel ends.
+                    Missing::Away | Missing::Somebody => self.begin_leaving(),
+                }
+            }
+        }
+    }
+
+    fn begin_saying(&mut self, hold: Duration) {
+        self.membership.said = None;
+        self.restart = Restart::Saying { since: self.now, deadline: self.now + hold };
+        self.raise(Event::Restart, None);
+    }
+
+    /// Who has not acknowledged a heartbeat that says `restarting`.
+    fn who_misses_restart(&self) -> Missing {
+        let Some((_, said)) = self.membership.said else { return Missing::Somebody };
+        let knows = |peer: &Peer| peer.acked.is_some_and(|acked| acked >= said);
+        // A fenced node that does not hear this one cannot join while others name it.
+        let asked = |peer: &Peer| match peer.says.state {
+            State::Leaving => false,
+            State::Fenced => peer.hears_us(),
+            State::Joining | State::Active | State::Draining | State::Restarting => true,
+        };
+        let away = |peer: &Peer| peer.says.state == State::Restarting && !self.is_fresh(peer);
+        let mut missing =
+            self.peers.iter().filter(|(_, peer)| asked(peer) && !knows(peer)).peekable();
+        if missing.peek().is_none() {
+            return Missing::Nobody;
+        }
+        if !missing.all(|(_, peer)| away(peer)) {
+            return Missing::Somebody;
+        }
+        // An active peer will name this node to those that come back.
+        let tells = |peer: &Peer| peer.says.state == State::Active && self.is_fresh(peer);
+        let told = self.peers.iter().any(|(_, peer)| tells(peer) && knows(peer));
+        if told { Missing::Nobody } else { Missing::Away }
+    }
+
+    /// How long peers shall keep this node from now on.
+    pub(super) fn hold_now(&self) -> Duration {
+        match self.restart {
+            Restart::Saying { deadline, .. } => deadline.since(self.now),
+            Restart::No
+            | Restart::Handing { .. }
+            | Restart::Held { .. }
+            | Restart::Resumed { .. } => Duration::ZERO,
+        }
+    }
+
+    /// How long a peer may be silent before it is dead: one that restarts said so itself.
+    pub(super) fn patience(&self, peer: &Peer) -> Duration {
+        let dead_after = self.config.timing.dead_after;
+        match peer.says.state {
+            State::Restarting => dead_after.max(peer.says.hold),
+            State::Joining | State::Active | State::Draining | State::Fenced | State::Leaving => {
+                dead_after
+            }
+        }
+    }
+
+    /// These are named no more. Where nobody is left who would know that they are dead, those
+    /// that were named for longer than a dead node is may still come back.
+    pub(super) fn note_away(&mut self, lost: &[Unheard]) {
+        let decides = |peer: &Peer| {
+            matches!(peer.says.state, State::Active | State::Draining) && self.is_fresh(peer)
+        };
+        if lost.is_empty() || self.peers.iter().any(|(_, peer)| decides(peer)) {
+            return;
+        }
+        let dead_after = self.config.timing.dead_after;
+        let held = lost.iter().filter(|unheard| self.now.since(unheard.rose) >= dead_after);
+        let away: Vec<_> =
+            held.map(|unheard| (unheard.ack, unheard.rose + Heartbeat::MAX_HOLD)).collect();
+        self.away.retain(|(ack, until)| {
+            *until > self.now && away.iter().all(|(other, _)| other.node != ack.node)
+        });
+        self.away.extend(away);
+        self.away.truncate(MAX_PEERS);
+    }
+
+    /// Deadlines of restarting.
+    pub(super) fn restart_deadlines(&self, note: &mut impl FnMut(Time)) {
+        let dead_after = self.config.timing.dead_after;
+        match self.restart {
+            Restart::Handing { since, .. } => {
+                note(since + dead_after * 2);
+                note(since + dead_after * 4);
+            }
+            Restart::Saying { since, deadline } => {
+                note(since + dead_after);
+                note(since + deadline.since(since) / 2);
+            }
+            Restart::Resumed { until } => note(until),
+            Restart::No | Restart::Held { .. } => {}
+        }
+        self.away.iter().for_each(|(_, until)| note(*until));
+    }
+}
+
+#[cfg(test)]
+mod tests;
