@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use nlb_dbus::{Bus, Polkit};
 use nlb_varlink::{Limits, Server};
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
-use nlbd::manage::{self, Call, Inbox, VarlinkBackend};
+use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
 use nlbd::{caps, kernel, log, priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,8 +35,9 @@ struct Arguments {
     /// instance needs its own.
     #[arg(long, value_name = "DIR", default_value = "/run/nlbd")]
     run_dir: PathBuf,
-    /// The bus for D-Bus: system, session, an address, or none.
-    #[arg(long, value_name = "BUS", default_value = "none")]
+    /// The bus for D-Bus and polkit: system, session, an address, or none. A bus that is not there
+    /// is looked for.
+    #[arg(long, value_name = "BUS", default_value = "system")]
     bus: String,
     /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug.
     #[arg(long, value_name = "LEVEL")]
@@ -65,9 +67,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         println!("{} clusters, nothing wrong", config.clusters.len());
         return Ok(());
     }
-    if arguments.bus != "none" {
-        bail!("--bus {}: this build speaks varlink only; allowed: none", arguments.bus);
-    }
+    let bus = match arguments.bus.as_str() {
+        "none" => None,
+        bus => Some(Bus::new(bus.parse().context("--bus")?)),
+    };
     log::start(log::Target::Auto, arguments.log_level.as_deref())?;
     priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
@@ -76,7 +79,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(supervise(location, &arguments.run_dir, config))
+    runtime.block_on(supervise(location, &arguments.run_dir, config, bus))
 }
 
 /// Makes the run directory. Others must not be able to write there: what the record in it says is
@@ -102,9 +105,13 @@ async fn supervise(
     location: Location,
     run_dir: &Path,
     config: nlbd::config::Config,
+    bus: Option<Bus>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen to signals")?;
-    let (handle, Inbox { mut calls, events }) = manage::channel(nix::unistd::geteuid().as_raw());
+    let (handle, Inbox { mut calls, events }) = manage::channel(
+        nix::unistd::geteuid().as_raw(),
+        bus.as_ref().map_or_else(Polkit::absent, Bus::polkit),
+    );
     // The socket first: it tells whether another daemon runs here.
     let server = Server::bind(&run_dir.join(SOCKET), Limits::default())?;
     let capabilities = kernel::probe().await?;
@@ -124,6 +131,10 @@ async fn supervise(
         }
         return Err(error.into());
     }
+    let on_bus = bus.map(|bus| {
+        let backend = Arc::new(DbusBackend(handle.clone()));
+        tokio::spawn(async move { bus.serve(backend).await })
+    });
     let mut serving =
         tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
     notify(&[sd_notify::NotifyState::Ready]);
@@ -137,6 +148,9 @@ async fn supervise(
     }
     // Whatever went wrong: what is handed over is answered, and no address stays without a daemon.
     let put_back = supervisor.shutdown().await;
+    if let Some(on_bus) = on_bus {
+        on_bus.abort();
+    }
     // Its end removes the socket.
     serving.abort();
     let _ = serving.await;

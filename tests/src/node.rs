@@ -25,6 +25,8 @@ pub struct Node {
     pub name: String,
     /// The server.
     pub namespace: Arc<Namespace>,
+    /// What the daemon is started with as `--bus`.
+    pub bus: String,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -40,6 +42,7 @@ impl Node {
         Ok(Self {
             name: name.to_owned(),
             namespace: namespace.clone(),
+            bus: "none".to_owned(),
             folder: folder.to_owned(),
             process: None,
         })
@@ -74,7 +77,7 @@ impl Node {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut command = Command::new(binaries::program("nlbd")?);
         command.arg("--config").arg(self.config()).arg("--run-dir").arg(self.run_dir());
-        command.args(["--bus", "none"]).env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
+        command.args(["--bus", &self.bus]).env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
         if std::env::var_os("RUST_LOG").is_none() {
             command.env("RUST_LOG", "info,nlbd=debug");
         }

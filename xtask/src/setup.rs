@@ -43,6 +43,9 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("curl", "an HTTP client", "curl", "curl"),
     tool("dig", "a DNS client", "dnsutils", "bind-utils"),
     tool("python3", "the independent oracle", "python3", "python3"),
+    tool("dbus-daemon", "a bus of a test's own", "dbus-daemon", "dbus-daemon"),
+    tool("busctl", "a D-Bus client", "systemd", "systemd"),
+    tool("gdbus", "another D-Bus client", "libglib2.0-bin", "glib2"),
 ];
 
 /// Sees to it that these tools are here: installs what is missing as root, else says how.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nlb_engine::Time;
 use nlb_engine::manage::Command;
 use nlb_protocol::NodeId;
+use nlb_protocol::frame::State;
 use tokio::sync::mpsc;
 
 use super::applier::Applier;
@@ -20,7 +21,7 @@ use super::running::{Running, StartError, Surroundings, can_become};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, QueuePath};
-use crate::manage::{EventSink, KernelPath};
+use crate::manage::{EventSink, KernelPath, Known};
 use crate::queue;
 use crate::weight::read_load;
 
@@ -279,16 +280,26 @@ impl Supervisor {
                 return self.events.say(&cluster, kind, text, time_ms);
             }
         };
+        let mut active = BTreeSet::new();
         if let Some(running) = self.clusters.get(&cluster) {
             if self.names.len() >= NAMES {
                 self.names.clear();
             }
-            let nodes = running.view().snapshot.nodes.into_iter();
-            let named = nodes.filter(|node| !node.name.is_empty());
-            self.names.extend(named.map(|node| (node.id, node.name)));
+            for node in running.view().snapshot.nodes {
+                if node.state == State::Active {
+                    active.insert(node.id);
+                }
+                if !node.name.is_empty() {
+                    self.names.insert(node.id, node.name);
+                }
+            }
         }
-        let name = |id| self.names.get(&id).cloned().unwrap_or_default();
-        let text = self.events.notice(&cluster, notice, time_ms, name);
+        let known = |id| Known {
+            name: self.names.get(&id).cloned().unwrap_or_default(),
+            active: active.contains(&id),
+        };
+        let local = self.config.node.id;
+        let text = self.events.notice(&cluster, notice, time_ms, local, known);
         tracing::info!(cluster, "{text}");
     }
 

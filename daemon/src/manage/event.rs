@@ -23,7 +23,29 @@ pub struct Event {
     /// In words.
     pub text: String,
     /// As the engine said it; `None` for what the driver says.
-    pub notice: Option<Notice>,
+    pub notice: Option<Noticed>,
+}
+
+/// A notice of the engine, and the node that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noticed {
+    /// As the engine said it.
+    pub notice: Notice,
+    /// The node that it is about; this one where it is about no other.
+    pub node: NodeId,
+    /// What is known of that node.
+    pub known: Known,
+    /// With a fence of this node: why, in words.
+    pub cause: Option<String>,
+}
+
+/// What is known of a node at the time of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Its name, empty if it is not known.
+    pub name: String,
+    /// Whether it is active.
+    pub active: bool,
 }
 
 /// Where events go. There is one in a daemon.
@@ -38,17 +60,26 @@ impl EventSink {
         Self { events, sequence: 0 }
     }
 
-    /// Publishes a notice of the engine and returns its words, for the log. `name` gives the name
-    /// of a node, empty if it is not known; `time_ms` is the wall clock.
+    /// Publishes a notice of the engine and returns its words, for the log. `local` is this node,
+    /// `known` tells about any; `time_ms` is the wall clock.
     pub fn notice(
         &mut self,
         cluster: &str,
         notice: Notice,
         time_ms: u64,
-        name: impl Fn(NodeId) -> String,
+        local: NodeId,
+        known: impl Fn(NodeId) -> Known,
     ) -> String {
+        let name = |node| known(node).name;
         let (kind, text) = describe(&notice, name);
-        self.publish(cluster, kind, text.clone(), Some(notice), time_ms);
+        let who = |node: &NodeId| Who(*node, name(*node));
+        let cause = match &notice {
+            Notice::State { cause, .. } => cause.as_ref().map(|cause| why(cause, &who)),
+            _ => None,
+        };
+        let node = about(&notice).unwrap_or(local);
+        let noticed = Noticed { notice, node, known: known(node), cause };
+        self.publish(cluster, kind, text.clone(), Some(noticed), time_ms);
         text
     }
 
@@ -62,7 +93,7 @@ impl EventSink {
         cluster: &str,
         kind: &'static str,
         text: String,
-        notice: Option<Notice>,
+        notice: Option<Noticed>,
         time_ms: u64,
     ) {
         self.sequence += 1;
@@ -70,6 +101,22 @@ impl EventSink {
         let event = Event { sequence: self.sequence, time_ms, cluster, kind, text, notice };
         // It fails when nobody follows.
         let _ = self.events.send(event);
+    }
+}
+
+/// The node that a notice is about, if it is about another than this one.
+fn about(notice: &Notice) -> Option<NodeId> {
+    match notice {
+        Notice::PeerAppeared { node, .. }
+        | Notice::PeerState { node, .. }
+        | Notice::PeerGone { node, .. }
+        | Notice::PeerWeight { node, .. }
+        | Notice::Overlap { node, .. } => Some(*node),
+        Notice::State { .. }
+        | Notice::View { .. }
+        | Notice::Converged { .. }
+        | Notice::OwnNodeId
+        | Notice::Left => None,
     }
 }
 

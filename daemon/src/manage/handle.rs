@@ -1,11 +1,15 @@
 //! The two ends of management: a handle for every front end, an inbox for the task that answers.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use nlb_dbus::{Polkit, Subject};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::event::{Event, EventSink};
+use super::permit::Permits;
 use super::request::{ManageError, Reply, Request};
+use super::view::{DaemonView, StatusView};
 
 /// Requests that wait for the daemon: there are at most as many callers as connections.
 pub const MAX_REQUESTS: usize = 64;
@@ -16,11 +20,15 @@ pub const MAX_EVENTS: usize = 1024;
 /// How long a front end waits for an answer. Adding an interface asks the kernel many things.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
-/// Who asks, as the kernel says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who asks, as the kernel or the bus says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user, in the daemon's user namespace.
     pub user: u32,
+    /// Whom polkit is asked about; `None`: nobody that it could know.
+    pub subject: Option<Subject>,
+    /// Whether the caller waits while a person is asked for a password.
+    pub interactive: bool,
 }
 
 /// A request that waits for its answer.
@@ -37,7 +45,7 @@ pub struct Call {
 pub struct Handle {
     requests: mpsc::Sender<Call>,
     events: broadcast::Sender<Event>,
-    owner: u32,
+    permits: Arc<Permits>,
 }
 
 /// The daemon's end.
@@ -49,13 +57,15 @@ pub struct Inbox {
     pub events: EventSink,
 }
 
-/// Both ends. `owner` is the user that the daemon runs as, who may do what root may.
+/// Both ends. `owner` is the user that the daemon runs as, who may do what root may; `polkit`
+/// decides about all others.
 #[must_use]
-pub fn channel(owner: u32) -> (Handle, Inbox) {
+pub fn channel(owner: u32, polkit: Polkit) -> (Handle, Inbox) {
     let (requests, calls) = mpsc::channel(MAX_REQUESTS);
     let (events, _) = broadcast::channel(MAX_EVENTS);
     let sink = EventSink::new(events.clone());
-    (Handle { requests, events, owner }, Inbox { calls, events: sink })
+    let permits = Arc::new(Permits::new(owner, polkit));
+    (Handle { requests, events, permits }, Inbox { calls, events: sink })
 }
 
 impl Handle {
@@ -63,8 +73,20 @@ impl Handle {
     ///
     /// # Errors
     /// When the caller may not, when the daemon says no, or when it does not answer.
-    pub async fn ask(&self, caller: Caller, request: Request) -> Result<Reply, ManageError> {
-        self.permit(caller, &request)?;
+    pub async fn ask(&self, caller: &Caller, request: Request) -> Result<Reply, ManageError> {
+        self.permits.permit(caller, &request).await?;
+        self.exchange(request).await
+    }
+
+    /// The status, for the daemon's own front ends; everybody may see it.
+    pub(super) async fn status(&self) -> Option<(DaemonView, Vec<StatusView>)> {
+        match self.exchange(Request::Status).await {
+            Ok(Reply::Status(daemon, clusters)) => Some((daemon, clusters)),
+            _ => None,
+        }
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Reply, ManageError> {
         let (reply, answer) = oneshot::channel();
         let exchange = async {
             self.requests.send(Call { request, reply }).await.ok()?;
@@ -76,19 +98,10 @@ impl Handle {
         }
     }
 
-    /// Whether this caller may change things.
+    /// Whether this user may change things without being asked.
     #[must_use]
-    pub fn is_privileged(&self, caller: Caller) -> bool {
-        caller.user == 0 || caller.user == self.owner
-    }
-
-    fn permit(&self, caller: Caller, request: &Request) -> Result<(), ManageError> {
-        if request.is_public() || self.is_privileged(caller) {
-            return Ok(());
-        }
-        let (action, user) = (request.action(), caller.user);
-        tracing::warn!(user, action, "a request was refused: no permission");
-        Err(ManageError::NotPermitted { action, user, owner: self.owner })
+    pub fn is_privileged(&self, user: u32) -> bool {
+        self.permits.is_privileged(user)
     }
 
     /// Events from now on.

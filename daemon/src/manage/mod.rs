@@ -1,19 +1,25 @@
 //! The daemon's management seam: what front ends may ask, what they get, who may ask it.
 //!
-//! Front ends (varlink now, others later) hold a [`Handle`]; the task that owns the clusters holds
+//! Front ends (varlink and D-Bus) hold a [`Handle`]; the task that owns the clusters holds
 //! the [`Inbox`] and answers. Requests are complete and typed before they get here, and everything
 //! about permission is decided here, so that a front end has nothing to decide.
 //!
 //! May use: `config`, `weight`, the engine's management types. Used by: `cluster`, `main`.
 
+mod dbus;
 mod event;
 mod handle;
+mod permit;
 mod request;
+mod signals;
 mod varlink;
 mod view;
+mod words;
 
-pub use event::{Event, EventSink, describe};
+pub use dbus::DbusBackend;
+pub use event::{Event, EventSink, Known, Noticed, describe};
 pub use handle::{Call, Caller, Handle, Inbox, MAX_EVENTS, MAX_REQUESTS, channel};
+pub use permit::Denied;
 pub use request::{Checked, Done, InterfaceChange, ManageError, Reply, Request, known, resolve};
 pub use varlink::VarlinkBackend;
 pub use view::{ClusterFacts, DaemonView, KernelPath, StatusView};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use nlb_engine::manage::{BucketView, ClientView, CommandError, Explanation, Outcome};
 use nlb_protocol::{NodeId, Weight};
 
+use super::permit::Denied;
 use super::view::{DaemonView, StatusView};
 use crate::config::{AddInterface, Config, ConfigErrors, Edit, EditError};
 use crate::weight::WeightSource;
@@ -45,23 +46,22 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether everybody may ask it. [`Request::CheckConfig`] is not for everybody although it
-    /// changes nothing: it would tell any user what stands in any file.
+    /// The polkit action that stands for it; `None`: everybody may ask it.
+    /// [`Request::CheckConfig`] is not for everybody although it changes nothing: it would tell
+    /// any user what stands in any file.
     #[must_use]
-    pub fn is_public(&self) -> bool {
+    pub fn privilege(&self) -> Option<&'static str> {
         match self {
             Self::Status | Self::Buckets { .. } | Self::Clients { .. } | Self::Explain { .. } => {
-                true
+                None
             }
-            Self::SetWeight { .. }
-            | Self::SetWeightSource { .. }
-            | Self::AddInterface(_)
-            | Self::RemoveInterface { .. }
-            | Self::Leave { .. }
-            | Self::Drain { .. }
-            | Self::Undrain { .. }
-            | Self::Reload
-            | Self::CheckConfig { .. } => false,
+            Self::SetWeight { .. } | Self::SetWeightSource { .. } => Some("org.nlbd1.set-weight"),
+            Self::Drain { .. } | Self::Undrain { .. } => Some("org.nlbd1.drain"),
+            Self::Leave { .. } => Some("org.nlbd1.leave"),
+            Self::Reload => Some("org.nlbd1.reload"),
+            Self::AddInterface(_) | Self::RemoveInterface { .. } | Self::CheckConfig { .. } => {
+                Some("org.nlbd1.manage")
+            }
         }
     }
 
@@ -179,17 +179,18 @@ pub enum ManageError {
         known: Vec<String>,
     },
     /// The caller may not do this.
-    #[error(
-        "user {user} has no permission to {action}: only root and the daemon's own user ({owner}) may"
-    )]
+    #[error("user {user} has no permission to {action}: {denied}")]
     NotPermitted {
         /// What was asked.
         action: &'static str,
         /// Who asked.
         user: u32,
-        /// The daemon's user.
-        owner: u32,
+        /// Why not.
+        denied: Denied,
     },
+    /// More requests wait for polkit than are kept.
+    #[error("too many requests wait for permission already")]
+    TooMany,
     /// A value that cannot be.
     #[error("{field}: found {found}; allowed: {allowed}")]
     InvalidValue {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use nlb_dbus::Polkit;
 use nlb_engine::manage::{
     BucketView, ClientView, Counters, Explanation, NodeView, Outcome, Snapshot,
 };
@@ -20,9 +21,15 @@ use super::*;
 use crate::weight::WeightSource;
 
 mod events;
+mod signals;
 
-const ROOT: Caller = Caller { user: 0 };
-const USER: Caller = Caller { user: 1000 };
+const ROOT: Caller = caller(0);
+const USER: Caller = caller(1000);
+
+/// Somebody whom no polkit knows.
+const fn caller(user: u32) -> Caller {
+    Caller { user, subject: None, interactive: false }
+}
 
 fn weight(value: u16) -> Weight {
     Weight::new(value).unwrap()
@@ -148,7 +155,8 @@ async fn answer(mut inbox: Inbox) {
             Request::Reload => {
                 inbox.events.say("nlb0", "reload", "read again".to_owned(), 1);
                 let noise = Notice::Overlap { node: NodeId(2), buckets: 3 };
-                inbox.events.notice("nlb0", noise, 2, |_| "n2".to_owned());
+                let known = |_| Known { name: "n2".to_owned(), active: true };
+                inbox.events.notice("nlb0", noise, 2, NodeId(1), known);
                 done(Outcome::Changed)
             }
             _ => done(Outcome::Changed),
@@ -160,7 +168,7 @@ async fn answer(mut inbox: Inbox) {
 
 /// A client of a served handle.
 async fn connected(owner: u32) -> (Connection, tempfile::TempDir) {
-    let (handle, inbox) = channel(owner);
+    let (handle, inbox) = channel(owner, Polkit::absent());
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join(nlb_varlink::SOCKET);
     let server = Server::bind(&socket, Limits::default()).unwrap();
@@ -175,10 +183,10 @@ fn me() -> u32 {
 
 #[tokio::test]
 async fn everybody_may_read_and_few_may_change() {
-    let (handle, inbox) = channel(7);
+    let (handle, inbox) = channel(7, Polkit::absent());
     tokio::spawn(answer(inbox));
-    for caller in [ROOT, USER, Caller { user: 7 }] {
-        assert!(handle.ask(caller, Request::Status).await.is_ok());
+    for caller in [ROOT, USER, caller(7)] {
+        assert!(handle.ask(&caller, Request::Status).await.is_ok());
     }
     let change = [
         Request::SetWeight { cluster: None, weight: weight(1) },
@@ -192,17 +200,20 @@ async fn everybody_may_read_and_few_may_change() {
         Request::CheckConfig { file: Some(PathBuf::from("/etc/shadow")) },
     ];
     for request in change {
-        let error = handle.ask(USER, request.clone()).await.unwrap_err();
+        let error = handle.ask(&USER, request.clone()).await.unwrap_err();
         assert!(
-            matches!(error, ManageError::NotPermitted { user: 1000, owner: 7, .. }),
+            matches!(
+                error,
+                ManageError::NotPermitted { user: 1000, denied: Denied::NoPolkit { owner: 7 }, .. }
+            ),
             "{request:?}"
         );
-        for caller in [ROOT, Caller { user: 7 }] {
-            let answer = handle.ask(caller, request.clone()).await;
+        for caller in [ROOT, caller(7)] {
+            let answer = handle.ask(&caller, request.clone()).await;
             assert!(!matches!(answer, Err(ManageError::NotPermitted { .. })), "{request:?}");
         }
     }
-    let error = handle.ask(USER, Request::Reload).await.unwrap_err();
+    let error = handle.ask(&USER, Request::Reload).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "user 1000 has no permission to reload the configuration: only root and the daemon's own \
@@ -212,12 +223,12 @@ async fn everybody_may_read_and_few_may_change() {
 
 #[tokio::test]
 async fn a_daemon_that_ends_does_not_leave_anybody_waiting() {
-    let (handle, inbox) = channel(0);
+    let (handle, inbox) = channel(0, Polkit::absent());
     drop(inbox);
-    assert_eq!(handle.ask(ROOT, Request::Status).await, Err(ManageError::NoAnswer));
-    let (handle, mut inbox) = channel(0);
+    assert_eq!(handle.ask(&ROOT, Request::Status).await, Err(ManageError::NoAnswer));
+    let (handle, mut inbox) = channel(0, Polkit::absent());
     tokio::spawn(async move { inbox.calls.recv().await });
-    assert_eq!(handle.ask(ROOT, Request::Status).await, Err(ManageError::NoAnswer));
+    assert_eq!(handle.ask(&ROOT, Request::Status).await, Err(ManageError::NoAnswer));
 }
 
 #[test]
@@ -332,7 +343,7 @@ async fn a_stranger_is_told_who_may() {
     }
     // The kernel says who calls; so ask as the backend would for somebody else.
     use nlb_varlink::Backend as _;
-    let (handle, inbox) = channel(0);
+    let (handle, inbox) = channel(0, Polkit::absent());
     tokio::spawn(answer(inbox));
     let stranger = nlb_varlink::Caller { user: 1000, process: None };
     let error = VarlinkBackend(handle).call(stranger, nlb_varlink::Method::Reload).await;

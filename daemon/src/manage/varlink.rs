@@ -3,11 +3,12 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
-use nlb_engine::manage::{BucketView, ClientView, Explanation, NodeView, Outcome};
-use nlb_protocol::{ClusterId, MacMode, NodeId, Weight};
+use nlb_dbus::Subject;
+use nlb_engine::manage::{ClientView, Explanation, NodeView, Outcome};
+use nlb_protocol::{ClusterId, NodeId, Weight};
 use nlb_varlink::{self as wire, Answer, Error, Method};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -15,8 +16,8 @@ use super::event::{Event, state_name};
 use super::handle::{Caller, Handle};
 use super::request::{ManageError, Reply, Request};
 use super::view::{DaemonView, StatusView};
+use super::words::{self, Names, milliseconds, text};
 use crate::config::AddInterface;
-use crate::weight::WeightSource;
 
 /// Clients that are listed unless more or fewer are asked for, and at most.
 const CLIENTS: usize = 100;
@@ -31,7 +32,7 @@ pub struct VarlinkBackend(pub Handle);
 impl wire::Backend for VarlinkBackend {
     async fn call(&self, caller: wire::Caller, method: Method) -> Result<Answer, Error> {
         let request = request(method)?;
-        let reply = self.0.ask(Caller { user: caller.user }, request).await.map_err(error)?;
+        let reply = self.0.ask(&subject(caller), request).await.map_err(error)?;
         Ok(answer(reply))
     }
 
@@ -49,18 +50,20 @@ impl wire::Backend for VarlinkBackend {
     }
 
     fn is_privileged(&self, caller: wire::Caller) -> bool {
-        self.0.is_privileged(Caller { user: caller.user })
+        self.0.is_privileged(caller.user)
     }
 }
 
-fn invalid(field: &str, found: impl ToString, allowed: &str) -> Error {
-    let (field, found) = (field.to_owned(), found.to_string());
-    Error::InvalidValue { field, found, allowed: allowed.to_owned() }
+/// Whoever runs `nlbctl` is there to give a password, if polkit wants one.
+fn subject(caller: wire::Caller) -> Caller {
+    let process = caller.process.and_then(|process| u32::try_from(process).ok());
+    let user = caller.user;
+    let subject = process.map(|process| Subject::Process { process, user });
+    Caller { user, subject, interactive: true }
 }
 
-fn address(text: &str) -> Result<IpAddr, Error> {
-    let allowed = "an IPv4 or IPv6 address like 192.0.2.50 or 2001:db8::50";
-    text.parse().map_err(|_| invalid("address", text, allowed))
+fn invalid(field: &'static str, found: impl ToString, allowed: &str) -> Error {
+    error(words::invalid(field, found, allowed))
 }
 
 fn request(method: Method) -> Result<Request, Error> {
@@ -79,7 +82,7 @@ fn request(method: Method) -> Result<Request, Error> {
             Request::Clients { cluster, limit }
         }
         Method::Explain { cluster, address: text } => {
-            Request::Explain { cluster, client: address(&text)? }
+            Request::Explain { cluster, client: words::address(&text).map_err(error)? }
         }
         Method::SetWeight { cluster, weight } => {
             let weight = u16::try_from(weight)
@@ -89,11 +92,12 @@ fn request(method: Method) -> Result<Request, Error> {
             Request::SetWeight { cluster, weight }
         }
         Method::SetWeightMode { cluster, mode } => {
-            Request::SetWeightSource { cluster, source: weight_source(&mode)? }
+            let source = words::weight_source(&mode).map_err(error)?;
+            Request::SetWeightSource { cluster, source }
         }
         Method::AddInterface { interface, cluster, addresses, mode, id } => {
-            let addresses = addresses.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
-            let mode = mode.as_deref().map(mac_mode).transpose()?;
+            let addresses = words::addresses(&addresses).map_err(error)?;
+            let mode = mode.as_deref().map(words::mac_mode).transpose().map_err(error)?;
             let id = id.map(|id| match u16::try_from(id) {
                 Ok(id @ 1..) => Ok(ClusterId(id)),
                 _ => Err(invalid("id", id, "1 to 65535")),
@@ -118,39 +122,14 @@ fn request(method: Method) -> Result<Request, Error> {
     })
 }
 
-/// `None`: manual, with the weight that the node has.
-fn weight_source(mode: &str) -> Result<Option<WeightSource>, Error> {
-    match mode {
-        "manual" => Ok(None),
-        "loadavg" => Ok(Some(WeightSource::LoadAverage)),
-        "loadavg5" => Ok(Some(WeightSource::LoadAverage5)),
-        "loadavg15" => Ok(Some(WeightSource::LoadAverage15)),
-        _ => Err(invalid("mode", mode, "manual, loadavg, loadavg5 or loadavg15")),
-    }
-}
-
-fn mac_mode(text: &str) -> Result<MacMode, Error> {
-    match text.to_ascii_lowercase().as_str() {
-        "unicast" => Ok(MacMode::Unicast),
-        "multicast" => Ok(MacMode::Multicast),
-        "igmp" => Ok(MacMode::Igmp),
-        _ => Err(invalid("mode", text, "unicast, multicast or igmp")),
-    }
-}
-
 fn error(error: ManageError) -> Error {
     match error {
         ManageError::UnknownCluster { name, known } => {
             Error::UnknownCluster { cluster: name, known }
         }
-        ManageError::NotPermitted { action, owner, .. } => Error::NotPermitted {
-            action: action.to_owned(),
-            message: if owner == 0 {
-                "only root may".to_owned()
-            } else {
-                format!("only root and the daemon's own user ({owner}) may")
-            },
-        },
+        ManageError::NotPermitted { action, denied, .. } => {
+            Error::NotPermitted { action: action.to_owned(), message: denied.to_string() }
+        }
         ManageError::InvalidValue { field, found, allowed } => {
             Error::InvalidValue { field: field.to_owned(), found, allowed }
         }
@@ -158,7 +137,9 @@ fn error(error: ManageError) -> Error {
             Error::InvalidConfig { errors: errors.to_string().lines().map(str::to_owned).collect() }
         }
         ManageError::Refused { reason } => Error::Refused { reason },
-        ManageError::NoAnswer => Error::Refused { reason: error.to_string() },
+        ManageError::NoAnswer | ManageError::TooMany => {
+            Error::Refused { reason: error.to_string() }
+        }
     }
 }
 
@@ -169,7 +150,9 @@ fn answer(reply: Reply) -> Answer {
             clusters: clusters.iter().map(wire_cluster).collect(),
         }),
         Reply::Buckets(cluster, buckets, names) => {
-            Answer::Buckets(wire::Buckets { cluster, ranges: ranges(&buckets, &names) })
+            let ranges = words::ranges(&buckets);
+            let ranges = ranges.iter().map(|range| wire_range(range, &names)).collect();
+            Answer::Buckets(wire::Buckets { cluster, ranges })
         }
         Reply::Clients(cluster, total, clients, names) => Answer::Clients(wire::Clients {
             cluster,
@@ -196,14 +179,6 @@ fn answer(reply: Reply) -> Answer {
             clusters: checked.clusters,
         }),
     }
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn wire_daemon(daemon: &DaemonView) -> wire::Daemon {
@@ -269,42 +244,23 @@ fn wire_node(node: &NodeView) -> wire::Node {
     }
 }
 
-type Names = [(NodeId, String)];
-
 fn name(node: NodeId, names: &Names) -> wire::NodeName {
-    let found = names.iter().find(|(id, _)| *id == node);
-    let name = found.map(|(_, name)| name.clone()).unwrap_or_default();
-    wire::NodeName { id: node.to_string(), name }
+    wire::NodeName { id: node.to_string(), name: words::name(node, names) }
 }
 
-/// Neighbouring buckets that agree become one range.
-fn ranges(buckets: &[BucketView], names: &Names) -> Vec<wire::BucketRange> {
-    let same = |a: &BucketView, b: &BucketView| {
-        a.owner == b.owner
-            && a.accepted_by == b.accepted_by
-            && a.bucket.index() + 1 == b.bucket.index()
-    };
-    let range = |run: &[BucketView]| {
-        let (first, last) = (run.first()?, run.last()?);
-        Some(wire::BucketRange {
-            first: number(first.bucket.index()),
-            last: number(last.bucket.index()),
-            owner: first.owner.map(|node| name(node, names)),
-            accepted_by: first.accepted_by.map(|node| name(node, names)),
-        })
-    };
-    buckets.chunk_by(same).filter_map(range).collect()
-}
-
-/// A bucket's index, which is below 4096.
-fn number(bucket: usize) -> u16 {
-    u16::try_from(bucket).unwrap_or(u16::MAX)
+fn wire_range(range: &words::Range, names: &Names) -> wire::BucketRange {
+    wire::BucketRange {
+        first: range.first,
+        last: range.last,
+        owner: range.owner.map(|node| name(node, names)),
+        accepted_by: range.accepted_by.map(|node| name(node, names)),
+    }
 }
 
 fn wire_client(client: &ClientView, names: &Names) -> wire::Client {
     wire::Client {
         address: client.client.to_string(),
-        bucket: number(client.bucket.index()),
+        bucket: words::number(client.bucket),
         node: name(client.node, names),
         pinned: client.pinned,
         seen_ms: client.seen.map(milliseconds),
@@ -316,44 +272,14 @@ fn wire_explanation(cluster: String, e: &Explanation, names: &Names) -> wire::Ex
     wire::Explanation {
         cluster,
         address: e.client.to_string(),
-        bucket: number(e.bucket.index()),
+        bucket: words::number(e.bucket),
         owner: named(e.owner),
         accepted_by: named(e.accepted_by),
         pinned_to: named(e.pinned_to),
         sticky_here_ms: e.sticky_here.map(milliseconds),
         node: named(e.node),
         successor: named(e.successor),
-        because: because(e, names),
-    }
-}
-
-/// Why the client goes where it goes, in a sentence.
-fn because(e: &Explanation, names: &Names) -> String {
-    let who = |node: NodeId| {
-        let wire::NodeName { id, name } = name(node, names);
-        if name.is_empty() { format!("node {id}") } else { name }
-    };
-    let bucket = e.bucket;
-    if let Some(node) = e.pinned_to {
-        let node = who(node);
-        return format!("{node} keeps the client, although bucket {bucket} is another's now");
-    }
-    if let (Some(seen), Some(node)) = (e.sticky_here, e.node) {
-        let (node, seen) = (who(node), seen.as_secs());
-        return format!("{node} knows the client, which was last seen {seen} s ago");
-    }
-    match (e.owner, e.accepted_by) {
-        (None, _) => format!("no node is active, so nobody has bucket {bucket}"),
-        (Some(owner), None) => {
-            format!("bucket {bucket} is on its way to {}, which may hold the packet", who(owner))
-        }
-        (Some(owner), Some(node)) if owner == node => {
-            format!("the table gives bucket {bucket} to {}", who(owner))
-        }
-        (Some(owner), Some(node)) => {
-            let (owner, node) = (who(owner), who(node));
-            format!("{node} still accepts bucket {bucket}, which is to become {owner}'s")
-        }
+        because: words::because(e, names),
     }
 }
 

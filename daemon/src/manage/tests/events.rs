@@ -27,7 +27,7 @@ async fn events_over_the_socket() {
 async fn a_follower_that_lags_sees_the_gap() {
     use nlb_varlink::Backend as _;
 
-    let (handle, mut inbox) = channel(0);
+    let (handle, mut inbox) = channel(0, Polkit::absent());
     let mut events = VarlinkBackend(handle).monitor();
     let many = MAX_EVENTS as u64 + 10;
     for number in 1..=many {
