@@ -37,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("daemon", &["nlb-protocol", "nlb-engine", "nlb-varlink", "nlb-dbus"]),
     ("tests", &["nlb-protocol"]),
     ("tests/sim", &["nlb-protocol", "nlb-engine"]),
+    ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
     ("xtask", &["nlb-protocol", "nlb-tests"]),
 ];
 

@@ -45,6 +45,12 @@ enum Task {
     },
     /// Breaks everything that can break, at random, under hundreds of clients, and judges.
     Chaos(chaos::Chaos),
+    /// Searches every way that a small cluster can go, with these arguments.
+    Model {
+        /// See `cargo xtask model --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Measures on the real kernel, 20 runs each, and prints the figures.
     Figures {
         /// How many runs of each.
@@ -76,6 +82,11 @@ fn run(task: Task) -> Result<ExitCode> {
             .status()
             .map(command::code),
         Task::Chaos(chaos) => chaos::run(&chaos),
+        Task::Model { arguments } => command::cargo("run")
+            .args(["--quiet", "--release", "-p", "nlb-model", "--"])
+            .args(arguments)
+            .status()
+            .map(command::code),
         Task::Figures { runs } => test::figures(runs),
         Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),
     }
