@@ -9,9 +9,6 @@ import sys
 from dbus_next import BusType, Message
 from dbus_next.aio import MessageBus
 
-ADD_MATCH = dict(destination="org.freedesktop.DBus", path="/org/freedesktop/DBus",
-                 interface="org.freedesktop.DBus", member="AddMatch", signature="s")
-
 
 def plain(value):
     """D-Bus variants, wherever they are, as what they hold."""
@@ -28,7 +25,8 @@ def heard(message):
 async def main():
     address = sys.argv[1] if len(sys.argv) > 1 else None
     bus = await MessageBus(bus_address=address, bus_type=BusType.SYSTEM).connect()
-    await bus.call(Message(body=["type='signal',sender='org.nlbd1'"], **ADD_MATCH))
+    await bus.call(Message("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                           "AddMatch", signature="s", body=["type='signal',sender='org.nlbd1'"]))
     bus.add_message_handler(heard)
     state = await bus.call(Message("org.nlbd1", "/org/nlbd1", "org.freedesktop.DBus.ObjectManager",
                                    "GetManagedObjects"))
@@ -36,4 +34,7 @@ async def main():
         print(path, plain(interfaces))
     await bus.wait_for_disconnect()
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except (EOFError, KeyboardInterrupt):
+    sys.exit("follow.py: the bus is gone")

@@ -64,6 +64,8 @@ pub struct NodeStatus {
     pub buckets: usize,
     /// Whether it is the node that answered.
     pub local: bool,
+    /// How long ago its latest heartbeat came.
+    pub last_heard_ms: u64,
 }
 
 impl ClusterStatus {

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nlb_tests::bus::Bus;
 use nlb_tests::cluster::Cluster;
+use nlb_tests::figures::report;
 use nlb_tests::lab::LabOptions;
 use nlb_tests::spec::ClusterSpec;
 use nlb_tests::wait::{wait_for, wait_until};
 
+#[path = "dbus/crowd.rs"]
+mod crowd;
 #[path = "dbus/polkit.rs"]
 mod polkit;
 
+use crowd::Crowd;
 use polkit::{OPERATOR, PERSON, Polkit, UNDECIDED};
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -327,5 +331,56 @@ fn the_bus_comes_and_goes() {
         cluster.wait_settled(1)?;
         bus.start()?;
         wait_until("the name", LIMIT, || get(bus, "Weight").is_ok())
+    });
+}
+
+/// Clients that read and follow, and for how long.
+const CLIENTS: usize = 200;
+const CROWD_TIME: Duration = Duration::from_secs(10);
+
+/// The oldest heartbeat of n1 that n2 has seen within this time.
+fn oldest_heartbeat(cluster: &Cluster, time: Duration) -> Result<u64> {
+    let begun = Instant::now();
+    let mut oldest = 0;
+    while begun.elapsed() < time {
+        let status = cluster.nodes[1].status()?;
+        oldest = oldest.max(status.node("n1").context("n1")?.last_heard_ms);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(oldest)
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_crowd_does_not_disturb_the_heartbeats() {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    on_a_bus(&[100, 100, 100], |cluster, bus| {
+        let quiet = oldest_heartbeat(cluster, CROWD_TIME / 2)?;
+        let before = (cluster.nodes[0].resident_kib()?, bus.resident_kib()?);
+        let crowd = Crowd::start(&bus.address(), CLIENTS, Duration::from_millis(20))?;
+        let busy = oldest_heartbeat(cluster, CROWD_TIME)?;
+        let after = (cluster.nodes[0].resident_kib()?, bus.resident_kib()?);
+        // Others are served meanwhile.
+        ensure!(get(bus, "Converged").is_ok());
+        let counts = crowd.counts.clone();
+        crowd.end()?;
+        let (reads, signals) = (counts.reads.load(Relaxed), counts.signals.load(Relaxed));
+        let (changes, errors) = (counts.changes.load(Relaxed), counts.errors.load(Relaxed));
+        report(&format!(
+            "{CLIENTS} D-Bus clients for {CROWD_TIME:?}: {reads} reads, {signals} signals, \
+             {changes} changes of the weight, {errors} errors; oldest heartbeat {quiet} ms \
+             before, {busy} ms meanwhile; nlbd {} KiB before, {} KiB then; bus {} KiB, {} KiB",
+            before.0, after.0, before.1, after.1
+        ));
+        ensure!(errors == 0 && reads > 0 && signals > 0 && changes > 0);
+        ensure!(after.0 < before.0 + 16 * 1024, "the daemon has grown: {before:?} {after:?}");
+        for node in &cluster.nodes {
+            let status = node.status()?;
+            for counter in ["fenced", "overlaps"] {
+                ensure!(status.counters.get(counter) == Some(&0), "{counter}: {status:?}");
+            }
+        }
+        cluster.wait_settled(3).map(drop)
     });
 }
