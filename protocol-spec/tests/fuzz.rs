@@ -8,12 +8,13 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use bolero::{TypeGenerator, check};
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN, parse_key};
 use nlb_protocol::frame::{
     DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
-    PinDelta, PinEntry, PinRequest, PinSnapshot, State,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::hash;
 use nlb_protocol::ids::{BUCKETS, MAX_PEERS};
@@ -59,14 +60,16 @@ enum Kind {
     },
     PinSnapshot {
         version: u64,
-        part: u16,
-        parts: u16,
+        memory: u64,
+        whole: bool,
         clients: Vec<(bool, u128)>,
     },
     PinRequest {
         owner: u64,
         incarnation: u64,
         after: u64,
+        want: u8,
+        from: (bool, u128),
     },
 }
 
@@ -134,19 +137,33 @@ impl Recipe {
                 let first = PinVersion(first.clamp(1, u64::MAX - entries.len() as u64));
                 Message::PinDelta(PinDelta { first, entries })
             }
-            Kind::PinSnapshot { version, part, parts, clients } => {
-                let mut clients: Vec<IpAddr> =
+            Kind::PinSnapshot { version, memory, whole, clients } => {
+                let clients: BTreeSet<IpAddr> =
                     clients.into_iter().map(|(v4, bits)| client(v4, bits)).collect();
+                let mut clients: Vec<IpAddr> = clients.into_iter().collect();
                 clients.truncate(PinSnapshot::fitting(&clients));
-                let parts = parts.max(1);
-                let (version, part) = (PinVersion(version), part % parts);
-                Message::PinSnapshot(PinSnapshot { version, part, parts, clients })
+                let until = if whole || clients.len() < 2 { None } else { clients.pop() };
+                let from = clients.first().filter(|_| !whole).copied();
+                Message::PinSnapshot(PinSnapshot {
+                    version: PinVersion(version),
+                    memory: PinVersion(memory.min(version)),
+                    from: from.unwrap_or(PinSnapshot::START),
+                    until,
+                    clients,
+                })
             }
-            Kind::PinRequest { owner, incarnation, after } => Message::PinRequest(PinRequest {
-                owner: NodeId(owner),
-                owner_incarnation: Incarnation(incarnation.max(1)),
-                after: PinVersion(after),
-            }),
+            Kind::PinRequest { owner, incarnation, after, want, from: (v4, bits) } => {
+                Message::PinRequest(PinRequest {
+                    owner: NodeId(owner),
+                    owner_incarnation: Incarnation(incarnation.max(1)),
+                    after: PinVersion(after),
+                    want: match want % 3 {
+                        0 => PinWant::Nothing,
+                        1 => PinWant::Deltas,
+                        _ => PinWant::Snapshot(client(v4, bits)),
+                    },
+                })
+            }
         };
         let header = Header {
             cluster: CLUSTER,
@@ -273,7 +290,13 @@ fn an_overfull_message_is_cut_to_a_frame() {
                     message.first = PinVersion(1);
                     message.entries.resize(many + 1, PinEntry::Unpin(IpAddr::from([0xff; 16])));
                 }
-                Message::PinSnapshot(message) => message.clients.resize(many, [9; 4].into()),
+                Message::PinSnapshot(message) => {
+                    (message.from, message.until) = (PinSnapshot::START, None);
+                    let apart =
+                        |i: usize| IpAddr::from((i as u128).to_be_bytes().map(|b| b ^ 0x80));
+                    message.clients = (0..many).map(apart).collect();
+                    message.clients.sort_unstable();
+                }
                 Message::PinRequest(_) => {}
             }
             assert!(Frame::decode(&encode(&frame), CLUSTER, &keys()).is_ok());

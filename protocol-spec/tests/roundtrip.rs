@@ -8,7 +8,7 @@ use core::time::Duration;
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{
     DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
-    PinDelta, PinEntry, PinRequest, PinSnapshot, State,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{
@@ -75,19 +75,47 @@ fn messages() -> Vec<Message> {
                 PinEntry::Answered(0x0123_4567_89ab_cdef),
             ],
         }),
-        Message::PinSnapshot(PinSnapshot { version: PinVersion(9), part: 1, parts: 2, clients }),
+        Message::PinSnapshot(PinSnapshot {
+            version: PinVersion(9),
+            memory: PinVersion(3),
+            from: clients[0],
+            until: Some("2001:db8::2".parse().unwrap()),
+            clients: clients.clone(),
+        }),
         Message::PinSnapshot(PinSnapshot {
             version: PinVersion(0),
-            part: 0,
-            parts: 1,
+            memory: PinVersion(0),
+            from: PinSnapshot::START,
+            until: None,
             clients: vec![],
         }),
-        Message::PinRequest(PinRequest {
-            owner: NodeId(1),
-            owner_incarnation: Incarnation(2),
-            after: PinVersion(0),
-        }),
+        request(PinWant::Nothing),
+        request(PinWant::Deltas),
+        request(PinWant::Snapshot(clients[0])),
+        request(PinWant::Snapshot(clients[1])),
     ]
+}
+
+fn request(want: PinWant) -> Message {
+    Message::PinRequest(PinRequest {
+        owner: NodeId(1),
+        owner_incarnation: Incarnation(2),
+        after: PinVersion(0),
+        want,
+    })
+}
+
+// SPEC 4.5: a thousand neighbours cost little more than a byte each beyond their kinds.
+#[test]
+fn addresses_leave_out_what_they_share_with_the_last() {
+    let v4 = |i: u32| PinEntry::Pin(IpAddr::from((0x0a00_0000 + i).to_be_bytes()));
+    let v6 = |i: u128| PinEntry::Pin(IpAddr::from(((0x2001_0db8 << 96) + i).to_be_bytes()));
+    let near: Vec<PinEntry> = (0..1000).map(v4).collect();
+    let far: Vec<PinEntry> = (0..1000).map(|i| v4(i << 20)).collect();
+    let six: Vec<PinEntry> = (0..1000).map(v6).collect();
+    assert_eq!(PinDelta::fitting(&near), 718); // 5 bytes, one of 3, and 2 each
+    assert_eq!(PinDelta::fitting(&far), 354); // 4 each, 5 for one of 16
+    assert_eq!(PinDelta::fitting(&six), 712);
 }
 
 // SPEC 4.1 to 4.7

@@ -13,7 +13,7 @@ import nlbd_oracle as oracle
 import nlbd_packets as packets
 
 LONG = {"node", "incarnation", "sequence", "epoch", "digest", "pin_version", "first", "version",
-        "owner", "owner_incarnation", "after"}
+        "owner", "owner_incarnation", "after", "memory"}
 
 
 class Checker:
@@ -48,6 +48,11 @@ def fields_of(item):
         fields["entries"] = [
             (word, long(value) if word == "answered" else ipaddress.ip_address(value))
             for word, value in fields["entries"]]
+    for name in ("from", "until"):
+        if fields.get(name):
+            fields[name] = ipaddress.ip_address(fields[name])
+    if isinstance(fields.get("want"), list):
+        fields["want"][1] = ipaddress.ip_address(fields["want"][1])
     if "clients" in fields:
         fields["clients"] = [ipaddress.ip_address(client) for client in fields["clients"]]
     return fields

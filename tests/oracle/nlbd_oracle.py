@@ -196,18 +196,38 @@ def decode_pin_delta(body, fields, _key):
         raise Void("no_entries")
     if first == 0 or first + count - 1 > M64:
         raise Void("bad_pin_version")
-    entries = []
-    for _ in range(count):
-        kind = body.number(1)
-        if kind not in ENTRIES:
-            raise Void("bad_pin_kind")
-        word, size = ENTRIES[kind]
-        data = body.take(size)
-        value = int.from_bytes(data, "big") if word == "answered" else ipaddress.ip_address(data)
-        entries.append((word, value))
+    last = {4: bytes(4), 16: bytes(16)}
+    entries = [decode_entry(body, last) for _ in range(count)]
     body.end()
     fields["first"] = first
     fields["entries"] = entries
+
+
+def decode_entry(body, last):
+    """4.5: one entry; `last` holds the last address of either length."""
+    shared, kind = divmod(body.number(1), 8)
+    if kind not in ENTRIES:
+        raise Void("bad_pin_kind")
+    word, size = ENTRIES[kind]
+    if shared > (0 if word == "answered" else size):
+        raise Void("bad_pin_kind")
+    if word == "answered":
+        return word, body.number(8)
+    last[size] = last[size][:shared] + body.take(size - shared)
+    return word, ipaddress.ip_address(last[size])
+
+
+def decode_address(body, allowed):
+    """4.6, 4.7: a kind and the address that it stands for, if one."""
+    kind = body.number(1)
+    if kind not in allowed:
+        raise Void("bad_pin_kind")
+    return ipaddress.ip_address(body.take(ENTRIES[kind][1])) if kind in (1, 2) else kind
+
+
+def place(address):
+    """4.6: the order of addresses."""
+    return (address.version, address.packed)
 
 
 ENTRIES = {1: ("pin", 4), 2: ("pin", 16), 3: ("unpin", 4), 4: ("unpin", 16), 5: ("answered", 8)}
@@ -216,18 +236,25 @@ ENTRIES = {1: ("pin", 4), 2: ("pin", 16), 3: ("unpin", 4), 4: ("unpin", 16), 5: 
 def decode_pin_snapshot(body, fields, _key):
     """4.6"""
     fields["version"] = body.number(8)
-    fields["part"] = body.number(2)
-    fields["parts"] = body.number(2)
+    fields["memory"] = body.number(8)
+    first = decode_address(body, (1, 2))
+    until = decode_address(body, (0, 1, 2)) or None
     count = body.number(2)
-    if fields["part"] >= fields["parts"]:
-        raise Void("bad_part")
-    fields["clients"] = []
+    last = {4: bytes(4), 16: bytes(16)}
+    clients = []
     for _ in range(count):
-        kind = body.number(1)
-        if kind not in (1, 2):
+        if body.data and body.data[0] % 8 not in (1, 2):
             raise Void("bad_pin_kind")
-        fields["clients"].append(ipaddress.ip_address(body.take(ENTRIES[kind][1])))
+        clients.append(decode_entry(body, last)[1])
     body.end()
+    places = [place(client) for client in clients]
+    if (fields["memory"] > fields["version"]
+            or until is not None and place(until) <= place(first)
+            or any(at < place(first) for at in places)
+            or until is not None and any(at >= place(until) for at in places)
+            or any(a >= b for a, b in zip(places, places[1:]))):
+        raise Void("bad_part")
+    fields.update({"from": first, "until": until, "clients": clients})
 
 
 def decode_pin_request(body, fields, _key):
@@ -235,6 +262,8 @@ def decode_pin_request(body, fields, _key):
     fields["owner"] = body.number(8)
     fields["owner_incarnation"] = body.number(8)
     fields["after"] = body.number(8)
+    want = decode_address(body, (0, 1, 2, 6))
+    fields["want"] = {0: "nothing", 6: "deltas"}.get(want) or ["snapshot", want]
     if fields["owner_incarnation"] == 0:
         raise Void("zero_incarnation")
     body.end()
@@ -274,28 +303,41 @@ def encode_information(f, _key):
     return b"".join(bytes([len(text)]) + text for text in texts) + load
 
 
-def encode_client(word, client):
-    kind = next(k for k, entry in ENTRIES.items() if entry == (word, len(client.packed)))
-    return bytes([kind]) + client.packed
+def encode_client(word, client, last):
+    data = client.packed
+    kind = next(k for k, entry in ENTRIES.items() if entry == (word, len(data)))
+    before = last[len(data)]
+    shared = next((i for i in range(len(data)) if before[i] != data[i]), len(data))
+    last[len(data)] = data
+    return bytes([kind + 8 * shared]) + data[shared:]
+
+
+def encode_address(address):
+    return bytes([{4: 1, 6: 2}[address.version]]) + address.packed if address else b"\0"
 
 
 def encode_pin_delta(f, _key):
     body = struct.pack(">QH", f["first"], len(f["entries"]))
+    last = {4: bytes(4), 16: bytes(16)}
     for word, value in f["entries"]:
         if word == "answered":
             body += struct.pack(">BQ", 5, value)
         else:
-            body += encode_client(word, value)
+            body += encode_client(word, value, last)
     return body
 
 
 def encode_pin_snapshot(f, _key):
-    body = struct.pack(">QHHH", f["version"], f["part"], f["parts"], len(f["clients"]))
-    return body + b"".join(encode_client("pin", client) for client in f["clients"])
+    body = struct.pack(">QQ", f["version"], f["memory"])
+    body += encode_address(f["from"]) + encode_address(f["until"])
+    last = {4: bytes(4), 16: bytes(16)}
+    clients = b"".join(encode_client("pin", client, last) for client in f["clients"])
+    return body + struct.pack(">H", len(f["clients"])) + clients
 
 
 def encode_pin_request(f, _key):
-    return struct.pack(">QQQ", f["owner"], f["owner_incarnation"], f["after"])
+    want = {"nothing": b"\0", "deltas": b"\6"}.get(str(f["want"])) or encode_address(f["want"][1])
+    return struct.pack(">QQQ", f["owner"], f["owner_incarnation"], f["after"]) + want
 
 
 ENCODERS = {

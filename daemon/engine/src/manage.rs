@@ -102,6 +102,8 @@ pub struct Counters {
     pub unusable: u64,
     pub too_many_peers: u64,
     pub pins_unusable: u64,
+    pub pins_astray: u64,
+    pub pins_unknown: u64,
     pub admitted: u64,
     pub held: u64,
     pub held_admitted: u64,

@@ -10,7 +10,7 @@ use nlb_engine::{
 };
 use nlb_protocol::frame::{
     Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
-    PinSnapshot, State,
+    PinSnapshot, PinWant, State,
 };
 use nlb_protocol::{
     Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
@@ -115,21 +115,33 @@ fn heartbeat() -> impl Strategy<Value = Message> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let snapshot = (number(), 0..4_u16, 0..4_u16, prop::collection::vec(client(), 0..30));
+    let part =
+        (number(), number(), client(), client(), prop::collection::btree_set(client(), 0..30));
+    let want = prop_oneof![
+        Just(PinWant::Nothing),
+        Just(PinWant::Deltas),
+        client().prop_map(|from| PinWant::Snapshot(address(from))),
+    ];
     prop_oneof![
         6 => heartbeat(),
         1 => Just(Message::Information(Information { name: String::new(), software: String::new(), load: Load::default() })),
         2 => (number(), entries()).prop_map(|(first, entries)| {
             Message::PinDelta(PinDelta { first: PinVersion(first), entries })
         }),
-        2 => snapshot.prop_map(|(version, part, parts, clients)| {
-            let clients = clients.into_iter().map(address).collect();
-            Message::PinSnapshot(PinSnapshot { version: PinVersion(version), part, parts, clients })
+        2 => part.prop_map(|(version, memory, from, until, clients)| {
+            Message::PinSnapshot(PinSnapshot {
+                version: PinVersion(version),
+                memory: PinVersion(memory),
+                from: if from % 2 == 0 { PinSnapshot::START } else { address(from) },
+                until: (until % 2 == 0).then(|| address(until)),
+                clients: clients.into_iter().map(address).collect(),
+            })
         }),
-        1 => number().prop_map(|after| Message::PinRequest(PinRequest {
+        1 => (number(), want).prop_map(|(after, want)| Message::PinRequest(PinRequest {
             owner: NodeId(3),
             owner_incarnation: Incarnation(0x1_0000_0003),
             after: PinVersion(after),
+            want,
         })),
     ]
 }
@@ -238,7 +250,10 @@ fn play(steps: &[Step]) -> String {
     }
     for (index, at) in sent.iter().enumerate() {
         let within = sent[index..].iter().filter(|later| later.since(*at) < Duration::from_secs(1));
-        assert!(within.count() <= frames_bound(10), "too many frames (I5)");
+        assert!(
+            within.count() <= frames_bound(10, Timing::default().heartbeat),
+            "too many frames (I5)"
+        );
     }
     output
 }

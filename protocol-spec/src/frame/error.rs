@@ -68,12 +68,13 @@ reasons! {
     LongText = "long_text", "a text longer than its bound";
     /// A text that is no UTF-8, or has control characters.
     BadText = "bad_text", "a text with other than printable UTF-8";
-    /// A pin entry of unknown kind.
+    /// A pin entry of unknown kind, or one that shares more bytes than its address has.
     BadPinKind = "bad_pin_kind", "a pin entry of unknown kind";
     /// A pin delta without entries.
     NoEntries = "no_entries", "a pin delta without entries";
     /// A pin delta that begins at version zero or runs past the last version.
     BadPinVersion = "bad_pin_version", "a pin delta of impossible versions";
-    /// A snapshot of no parts, or a part beyond the last.
+    /// A part of a snapshot whose range is empty, whose clients do not rise within it, or whose
+    /// memory is later than its version.
     BadPart = "bad_part", "a snapshot part that cannot be";
 }

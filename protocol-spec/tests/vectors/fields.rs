@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use nlb_protocol::frame::{
     Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
-    PinSnapshot, State,
+    PinSnapshot, PinWant, State,
 };
 use nlb_protocol::{
     Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
@@ -51,8 +51,9 @@ pub(crate) fn to_json(frame: &Frame) -> Value {
         Message::PinSnapshot(message) => json!({
             "type": "pin_snapshot",
             "version": long(message.version.0),
-            "part": message.part,
-            "parts": message.parts,
+            "memory": long(message.memory.0),
+            "from": message.from.to_string(),
+            "until": message.until.map(|until| until.to_string()),
             "clients": message.clients.iter().map(ToString::to_string).collect::<Vec<_>>(),
         }),
         Message::PinRequest(message) => json!({
@@ -60,6 +61,11 @@ pub(crate) fn to_json(frame: &Frame) -> Value {
             "owner": long(message.owner.0),
             "owner_incarnation": long(message.owner_incarnation.0),
             "after": long(message.after.0),
+            "want": match message.want {
+                PinWant::Nothing => json!("nothing"),
+                PinWant::Deltas => json!("deltas"),
+                PinWant::Snapshot(from) => json!(["snapshot", from.to_string()]),
+            },
         }),
     };
     fields["cluster"] = frame.header.cluster.0.into();
@@ -130,8 +136,9 @@ pub(crate) fn from_json(fields: &Value) -> Frame {
         }),
         "pin_snapshot" => Message::PinSnapshot(PinSnapshot {
             version: PinVersion(number(&fields["version"])),
-            part: short(&fields["part"]),
-            parts: short(&fields["parts"]),
+            memory: PinVersion(number(&fields["memory"])),
+            from: text(&fields["from"]).parse().unwrap(),
+            until: fields["until"].as_str().map(|until| until.parse().unwrap()),
             clients: list(&fields["clients"])
                 .iter()
                 .map(|client| text(client).parse().unwrap())
@@ -141,6 +148,11 @@ pub(crate) fn from_json(fields: &Value) -> Frame {
             owner: NodeId(number(&fields["owner"])),
             owner_incarnation: Incarnation(number(&fields["owner_incarnation"])),
             after: PinVersion(number(&fields["after"])),
+            want: match fields["want"].as_str() {
+                Some("nothing") => PinWant::Nothing,
+                Some("deltas") => PinWant::Deltas,
+                _ => PinWant::Snapshot(text(&fields["want"][1]).parse().unwrap()),
+            },
         }),
         other => panic!("unknown type {other}"),
     };

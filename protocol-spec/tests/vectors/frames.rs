@@ -7,7 +7,7 @@ use core::time::Duration;
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN};
 use nlb_protocol::frame::{
     DecodeError, Frame, HEADER_LEN, Header, Heartbeat, Information, Load, MAX_FRAME, Message,
-    PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, State,
+    PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::table::View;
 use nlb_protocol::{
@@ -106,13 +106,21 @@ fn valid() -> Vec<(String, Frame)> {
         .chain([PinEntry::Answered(u64::MAX), PinEntry::Answered(1)])
         .collect();
     let v6 = |i: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | i).into());
+    let apart = |i: u128| IpAddr::V6(((i + 1) << 120).into());
     let information = |name: &str, software: &str| {
         let load = Load { measure: 1, permille: 875 };
         Message::Information(Information { name: name.into(), software: software.into(), load })
     };
-    let snapshot = |version, part, parts, clients| {
-        let version = PinVersion(version);
-        Message::PinSnapshot(PinSnapshot { version, part, parts, clients })
+    let snapshot = |version, memory, from, until, mut clients: Vec<IpAddr>| {
+        clients.sort_unstable();
+        let (version, memory) = (PinVersion(version), PinVersion(memory));
+        Message::PinSnapshot(PinSnapshot { version, memory, from, until, clients })
+    };
+    let start = PinSnapshot::START;
+    let request = |after, want| {
+        let (owner, owner_incarnation) = (NodeId(3), Incarnation(u64::MAX));
+        let after = PinVersion(after);
+        Message::PinRequest(PinRequest { owner, owner_incarnation, after, want })
     };
     let delta = |first, entries| Message::PinDelta(PinDelta { first: PinVersion(first), entries });
     let mut all = vec![
@@ -124,18 +132,29 @@ fn valid() -> Vec<(String, Frame)> {
         ("information in full".into(), information(&"ü".repeat(32), &"v".repeat(32))),
         ("pin delta with every kind".into(), delta(1, entries)),
         ("pin delta at the last version".into(), delta(u64::MAX, vec![PinEntry::Answered(0)])),
-        ("pin delta in full".into(), delta(9, (0..84).map(v6).map(PinEntry::Pin).collect())),
-        ("pin snapshot".into(), snapshot(77, 1, 3, clients)),
-        ("pin snapshot of nothing".into(), snapshot(0, 0, 1, vec![])),
-        ("pin snapshot in full".into(), snapshot(1, 65_534, 65_535, (0..84).map(v6).collect())),
-        (
-            "pin request".into(),
-            Message::PinRequest(PinRequest {
-                owner: NodeId(3),
-                owner_incarnation: Incarnation(u64::MAX),
-                after: PinVersion(76),
-            }),
-        ),
+        ("pin delta of addresses that share nothing".into(), {
+            delta(9, (0..84).map(apart).map(PinEntry::Pin).collect())
+        }),
+        ("pin delta of neighbours in full".into(), {
+            delta(9, (0..712).map(v6).map(PinEntry::Unpin).collect())
+        }),
+        ("pin delta of one address".into(), {
+            let entries = [PinEntry::Pin(clients[0]), PinEntry::Unpin(clients[0])];
+            delta(9, entries.into_iter().cycle().take(1438).collect())
+        }),
+        ("pin snapshot of everything".into(), snapshot(77, 70, start, None, clients.clone())),
+        ("pin snapshot of nothing".into(), snapshot(0, 0, start, None, vec![])),
+        ("part of a pin snapshot".into(), {
+            let clients = (0..690).map(v6).collect();
+            snapshot(u64::MAX, u64::MAX, v6(0), Some(v6(700)), clients)
+        }),
+        ("part of a pin snapshot, from IPv4 to IPv6".into(), {
+            snapshot(1 << 40, 0, clients[0], Some(clients[2]), clients[..2].to_vec())
+        }),
+        ("word of what is held".into(), request(76, PinWant::Nothing)),
+        ("request for deltas".into(), request(76, PinWant::Deltas)),
+        ("request for a snapshot".into(), request(0, PinWant::Snapshot(start))),
+        ("request for the rest of a snapshot".into(), request(9, PinWant::Snapshot(v6(7)))),
     ];
     for peers in [1, 5, 31, 62, 63] {
         let message = Message::Heartbeat(random_heartbeat(&mut random, peers));
@@ -223,10 +242,15 @@ fn refused() -> Vec<Value> {
         })
     };
     let request = |incarnation: u8, tail: &[u8]| {
-        let mut bytes = vec![0; 24];
+        let mut bytes = vec![0; 25];
         bytes[15] = incarnation;
         bytes.extend(tail);
         body(5, &bytes)
+    };
+    // Of version 1, from 9.9.9.9 on.
+    let part = |memory: u8, rest: &[u8]| {
+        let versions = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, memory];
+        body(4, &[&versions[..], &[1, 9, 9, 9, 9], rest].concat())
     };
     use DecodeError as E;
     let cases = [
@@ -270,22 +294,16 @@ fn refused() -> Vec<Value> {
             E::ShortBody,
             body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 2, 1, 2, 3, 4]),
         ),
-        (
-            "a snapshot that lacks its clients",
-            E::ShortBody,
-            body(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 255, 255]),
-        ),
-        ("a request cut short", E::ShortBody, body(5, &[0; 23])),
+        ("a snapshot that lacks its clients", E::ShortBody, part(1, &[0, 255, 255])),
+        ("a snapshot cut in the end of its range", E::ShortBody, part(1, &[2, 1, 2])),
+        ("a request cut short", E::ShortBody, body(5, &[0; 24])),
+        ("a request cut in its address", E::ShortBody, body(5, &[&[1; 24][..], &[2, 9]].concat())),
         (
             "a delta with a byte too many",
             E::TrailingBytes,
             body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 2, 3, 4, 0]),
         ),
-        (
-            "a snapshot with a byte too many",
-            E::TrailingBytes,
-            body(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]),
-        ),
+        ("a snapshot with a byte too many", E::TrailingBytes, part(1, &[0, 0, 0, 0])),
         ("a request with an extension", E::TrailingBytes, request(1, &[9, 0])),
         ("an extension without length", E::BadExtension, forge(&heartbeat, |b| b.push(9))),
         ("an extension past the end", E::BadExtension, forge(&heartbeat, |b| b.extend([9, 2, 0]))),
@@ -322,10 +340,19 @@ fn refused() -> Vec<Value> {
             body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 6]),
         ),
         (
-            "a snapshot with an unpin",
+            "a delta with an address that shares more than it has",
             E::BadPinKind,
-            body(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 3, 1, 2, 3, 4]),
+            body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 5 << 3 | 1]),
         ),
+        (
+            "a delta with a fingerprint that shares something",
+            E::BadPinKind,
+            body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1 << 3 | 5, 1, 2, 3, 4, 5, 6, 7, 8]),
+        ),
+        ("a snapshot with an unpin", E::BadPinKind, part(1, &[0, 0, 1, 3, 9, 9, 9, 9])),
+        ("a snapshot from nowhere", E::BadPinKind, body(4, &[0; 19])),
+        ("a snapshot until an unpin", E::BadPinKind, part(1, &[3, 9, 9, 9, 9, 0, 0])),
+        ("a request of an unknown kind", E::BadPinKind, body(5, &[7; 25])),
         ("a delta without entries", E::NoEntries, body(3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0])),
         (
             "a delta of version 0",
@@ -337,8 +364,12 @@ fn refused() -> Vec<Value> {
             E::BadPinVersion,
             body(3, &[255, 255, 255, 255, 255, 255, 255, 255, 0, 2, 1]),
         ),
-        ("part 1 of 1", E::BadPart, body(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0])),
-        ("part 0 of 0", E::BadPart, body(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])),
+        ("a snapshot with a later memory", E::BadPart, part(2, &[0, 0, 0])),
+        ("a snapshot of no range", E::BadPart, part(1, &[1, 9, 9, 9, 9, 0, 0])),
+        ("a snapshot of a falling range", E::BadPart, part(1, &[1, 9, 9, 9, 8, 0, 0])),
+        ("a client before its range", E::BadPart, part(1, &[0, 0, 1, 1, 9, 9, 9, 8])),
+        ("a client behind its range", E::BadPart, part(1, &[1, 9, 9, 9, 10, 0, 1, 1, 9, 9, 9, 10])),
+        ("a client twice", E::BadPart, part(1, &[0, 0, 2, 1, 9, 9, 9, 9, 4 << 3 | 1])),
     ];
     cases
         .into_iter()

@@ -1,12 +1,11 @@
 //! Release before acquire: R4 (SPEC 6.6).
 
-use core::net::IpAddr;
-
 use nlb_protocol::frame::State;
 use nlb_protocol::{Buckets, NodeId};
 
 use super::Engine;
 use super::machine;
+use super::moving::TRANSFER;
 use super::peers::Peer;
 use crate::time::Time;
 
@@ -34,37 +33,55 @@ impl Engine {
 
     fn release(&mut self) {
         let surplus = self.surplus();
+        let mut kept = self.view.mine.clone();
+        kept.intersect_with(&self.accepts);
+        self.moving.keep(&kept);
+        self.moving.pin(&surplus);
+        self.pin_slice();
         if surplus.is_empty() {
-            self.releasing = None;
+            self.moving.rest();
             return;
         }
-        let since = *self.releasing.get_or_insert(self.now);
-        self.publish(&surplus);
-        let waited = self.now.since(since) >= self.config.timing.dead_after;
-        if self.state == State::Leaving && !self.kernel.diverts() && !waited {
+        self.moving.begin(self.now);
+        let overdue = self.is_release_overdue();
+        if self.state == State::Leaving && !self.kernel.diverts() && !overdue {
             return;
         }
-        let ready = if waited { surplus } else { self.ready_to_go(&surplus) };
-        if ready.is_empty() {
+        let mut ready = if overdue { surplus } else { self.ready_to_go(&surplus) };
+        // Whoever is still to be pinned waits for nobody but this node.
+        ready.intersect_with(&self.moving.pinned);
+        if ready.is_empty() || !self.log.is_told() {
             return;
         }
         // The one instant: the stage admits nobody in these buckets any more.
         self.accepts.subtract(&ready);
         self.sender.dirty = true;
         if self.accepts == self.view.mine || self.accepts.is_empty() {
-            self.releasing = None;
+            self.moving.rest();
         }
     }
 
-    /// The part of `surplus` whose new owners hold their clients' packets already and can know
-    /// who is pinned.
+    /// Whether nobody is waited for any longer: the new owners came no closer to holding the pins
+    /// for dead-after, or it takes too long in all (SPEC 6.6.1).
+    fn is_release_overdue(&mut self) -> bool {
+        let mark = self.moving.mark().0;
+        let held = self.peers.iter().map(|(_, peer)| peer.holds.0.min(mark)).sum::<u64>();
+        self.moving.note_score(held.saturating_add(self.log.told().0.min(mark)), self.now);
+        let waits = self.moving.waits_since();
+        waits.is_some_and(|since| self.now.since(since) >= self.config.timing.dead_after)
+            || self.moving.since().is_some_and(|since| self.now.since(since) >= TRANSFER)
+    }
+
+    /// The part of `surplus` whose new owners hold their clients' packets already and know who is
+    /// pinned, but for the latest.
     fn ready_to_go(&self, surplus: &Buckets) -> Buckets {
         let mut ready = Buckets::EMPTY;
-        if !self.view.is_named() || !self.log.is_sent() {
+        if !self.view.is_named() {
             return ready;
         }
         for (node, _) in self.view.view.members() {
-            if self.peers.get(*node).is_some_and(|peer| self.agrees(peer)) {
+            let caught_up = |peer: &&Peer| self.agrees(peer) && peer.holds >= self.moving.mark();
+            if self.peers.get(*node).as_ref().is_some_and(caught_up) {
                 ready.union_with(&self.view.table.of(*node));
             }
         }
@@ -76,14 +93,15 @@ impl Engine {
         ready
     }
 
-    /// Pins the clients of buckets that are about to go, so that only the latest are left to be
-    /// told with the release.
-    fn publish(&mut self, buckets: &Buckets) {
-        for bucket in buckets.iter() {
-            for client in self.clients.of(bucket) {
-                self.log.pin(client);
-            }
-        }
+    /// Whether the logs of all peers are held. One that cannot be had must not keep this node from
+    /// everything for ever.
+    pub(super) fn is_caught_up(&self) -> bool {
+        let bound = self.config.timing.dead_after * 2;
+        !self.peers.iter().any(|(_, peer)| {
+            // One that restarts still has its clients, and will tell of them.
+            let restarts = peer.says.state == State::Restarting;
+            peer.pins.behind.is_some_and(|since| restarts || self.now.since(since) < bound)
+        })
     }
 
     fn acquire(&mut self) {
@@ -95,16 +113,11 @@ impl Engine {
         if wanted.is_empty() {
             return;
         }
-        let bound = self.config.timing.dead_after * 2;
+        if !self.is_caught_up() {
+            return;
+        }
         for (_, peer) in self.peers.iter() {
             if machine::counts(peer.says.state) && !self.agrees(peer) {
-                return;
-            }
-            // A log that cannot be had must not keep buckets from everybody for ever.
-            // One that restarts still has its clients, and will tell of them.
-            let restarts = peer.says.state == State::Restarting;
-            let waits = |since| restarts || self.now.since(since) < bound;
-            if peer.pins.behind.is_some_and(waits) {
                 return;
             }
             wanted.subtract(&peer.says.accepts);
@@ -114,23 +127,9 @@ impl Engine {
             self.sender.dirty = true;
             // Nobody accepts them any more: what comes from now on is this node's alone.
             self.waiting.settle_doubt(&wanted, self.now);
-            self.unpin_own(&wanted);
+            self.moving.unpin(&wanted);
         }
-    }
-
-    /// Clients of buckets that came back need no pin, unless a peer keeps them too and has to see
-    /// that this node goes on with them (SPEC 6.7.6).
-    fn unpin_own(&mut self, buckets: &Buckets) {
-        if self.log.len() == 0 {
-            return;
-        }
-        for bucket in buckets.iter() {
-            let pinned: Vec<IpAddr> =
-                self.clients.of(bucket).filter(|client| self.log.is_pinned(*client)).collect();
-            let alone = |client: &IpAddr| self.keeper(*client).is_none();
-            let pinned: Vec<IpAddr> = pinned.into_iter().filter(alone).collect();
-            pinned.into_iter().for_each(|client| self.log.unpin(client));
-        }
+        self.unpin_slice();
     }
 
     /// A peer accepts what this node accepts: a partition healed. Under one view whoever shall
@@ -146,7 +145,8 @@ impl Engine {
             given.intersect_with(&self.view.table.of(node));
         }
         if !given.is_empty() {
-            self.publish(&given);
+            self.moving.pin(&given);
+            self.pin_slice();
             self.accepts.subtract(&given);
             self.sender.dirty = true;
         }
@@ -154,8 +154,14 @@ impl Engine {
 
     /// Deadlines of the moves.
     pub(super) fn move_deadlines(&self, note: &mut impl FnMut(Time)) {
-        if let Some(since) = self.releasing {
+        if let Some(since) = self.moving.waits_since() {
             note(since + self.config.timing.dead_after);
+        }
+        if let Some(since) = self.moving.since() {
+            note(since + TRANSFER);
+        }
+        if self.is_working() {
+            note(self.moving.next());
         }
         for (_, peer) in self.peers.iter() {
             if let Some(since) = peer.pins.behind {

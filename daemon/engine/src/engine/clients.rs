@@ -1,12 +1,14 @@
 //! The clients that this node keeps, and the packets that wait (SPEC 6.6, 6.9).
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::ops::Bound;
+use std::collections::VecDeque;
 
 use nlb_protocol::ids::BUCKETS;
 use nlb_protocol::{Bucket, Buckets};
 
-use super::pins::Answered;
+use super::addresses::{AddressMap, AddressSet};
+use super::replica::Answered;
 use crate::packet::ClientPacket;
 use crate::time::Time;
 
@@ -14,22 +16,29 @@ use crate::time::Time;
 const GONE: usize = 64;
 
 /// A client that this node keeps.
-#[derive(Debug, Clone, Copy, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Client {
     /// When the stage or the kernel last saw it.
     pub(super) seen: Time,
 }
 
 /// The sticky table, by bucket, so that releasing a bucket touches its own clients only.
-#[derive(Debug, Clone, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Clients {
-    by_bucket: Vec<BTreeMap<IpAddr, Client>>,
+    by_bucket: Vec<AddressMap<Client>>,
     count: usize,
+}
+
+/// Where a walk through the clients stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Walk {
+    /// The bucket that is not finished, and who was looked at last in it.
+    stopped: Option<(Bucket, IpAddr)>,
 }
 
 impl Clients {
     pub(super) fn new() -> Self {
-        Self { by_bucket: vec![BTreeMap::new(); BUCKETS], count: 0 }
+        Self { by_bucket: vec![AddressMap::default(); BUCKETS], count: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -41,11 +50,11 @@ impl Clients {
     }
 
     pub(super) fn get(&self, bucket: Bucket, client: IpAddr) -> Option<&Client> {
-        self.by_bucket[bucket.index()].get(&client)
+        self.by_bucket[bucket.index()].get(client)
     }
 
     pub(super) fn get_mut(&mut self, bucket: Bucket, client: IpAddr) -> Option<&mut Client> {
-        self.by_bucket[bucket.index()].get_mut(&client)
+        self.by_bucket[bucket.index()].get_mut(client)
     }
 
     pub(super) fn insert(&mut self, bucket: Bucket, client: IpAddr, seen: Time) {
@@ -56,30 +65,62 @@ impl Clients {
     }
 
     pub(super) fn remove(&mut self, bucket: Bucket, client: IpAddr) -> bool {
-        let removed = self.by_bucket[bucket.index()].remove(&client).is_some();
+        let removed = self.by_bucket[bucket.index()].remove(client).is_some();
         self.count -= usize::from(removed);
         removed
     }
 
     pub(super) fn clear(&mut self) {
-        self.by_bucket.iter_mut().for_each(BTreeMap::clear);
+        self.by_bucket.iter_mut().for_each(AddressMap::clear);
         self.count = 0;
     }
 
-    pub(super) fn of(&self, bucket: Bucket) -> impl Iterator<Item = IpAddr> + '_ {
-        self.by_bucket[bucket.index()].keys().copied()
+    /// The next clients of the buckets of `todo`, at most `room`, each with the time at which it
+    /// was last seen. Buckets of which nobody is left are taken out of `todo`.
+    pub(super) fn walk(
+        &self,
+        walk: &mut Walk,
+        todo: &mut Buckets,
+        room: usize,
+    ) -> Vec<(Bucket, IpAddr, Time)> {
+        let mut found = Vec::new();
+        for bucket in todo.clone().iter() {
+            let mut last = match walk.stopped.take() {
+                Some((at, last)) if at == bucket => Some(last),
+                _ => None,
+            };
+            let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+            for (client, entry) in self.by_bucket[bucket.index()].from(start) {
+                if found.len() >= room {
+                    walk.stopped = last.map(|last| (bucket, last));
+                    return found;
+                }
+                found.push((bucket, client, entry.seen));
+                last = Some(client);
+            }
+            todo.remove(bucket);
+        }
+        found
+    }
+
+    /// Takes some clients out, at most so many.
+    pub(super) fn pop(&mut self, most: usize) -> Vec<IpAddr> {
+        let all = self.by_bucket.iter_mut().flat_map(|map| core::iter::from_fn(move || map.pop()));
+        let popped: Vec<IpAddr> = all.take(most).collect();
+        self.count -= popped.len();
+        popped
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Bucket, IpAddr, &Client)> + '_ {
         Bucket::all()
             .zip(&self.by_bucket)
-            .flat_map(|(bucket, clients)| clients.iter().map(move |(ip, c)| (bucket, *ip, c)))
+            .flat_map(|(bucket, clients)| clients.iter().map(move |(ip, c)| (bucket, ip, c)))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Bucket, IpAddr, &mut Client)> {
         Bucket::all()
             .zip(&mut self.by_bucket)
-            .flat_map(|(bucket, clients)| clients.iter_mut().map(move |(ip, c)| (bucket, *ip, c)))
+            .flat_map(|(bucket, clients)| clients.iter_mut().map(move |(ip, c)| (bucket, ip, c)))
     }
 }
 
@@ -92,10 +133,10 @@ pub(super) struct Held {
 
 /// The clients of a peer that ended without handing over: a packet that arrived while it could
 /// still answer is not ours to answer.
-#[derive(Debug, Clone, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Gone {
     pub(super) limit: Time,
-    pub(super) clients: BTreeSet<IpAddr>,
+    pub(super) clients: AddressSet,
     pub(super) answered: Option<Answered>,
     /// When nothing that arrived before the limit can be admitted any more.
     pub(super) expires: Time,
@@ -112,6 +153,8 @@ pub(super) struct Waiting {
     /// The same for packets that open nothing: a leaving node answers those to the last.
     doubt_rest: Vec<Time>,
     gone: VecDeque<Gone>,
+    /// Clients whose pins ended without a word: parts of snapshots did not name them.
+    lost: Option<Gone>,
 }
 
 impl Waiting {
@@ -122,6 +165,7 @@ impl Waiting {
             doubt: vec![Time::ZERO; BUCKETS],
             doubt_rest: vec![Time::ZERO; BUCKETS],
             gone: VecDeque::new(),
+            lost: None,
         }
     }
 
@@ -162,15 +206,30 @@ impl Waiting {
         self.gone.push_back(gone);
     }
 
+    /// The pins of these clients ended, why is not known. All that end while those before are
+    /// remembered count as ended now: their doubt only grows.
+    pub(super) fn remember_lost(&mut self, clients: &[IpAddr], expires: Time, now: Time) {
+        let kept = self.lost.take().filter(|lost| lost.expires > now);
+        let mut lost = kept.map_or_else(AddressSet::default, |lost| lost.clients);
+        for client in clients {
+            lost.insert(*client, ());
+        }
+        self.lost = Some(Gone { limit: now, clients: lost, answered: None, expires });
+    }
+
+    fn all_gone(&self) -> impl Iterator<Item = &Gone> {
+        self.gone.iter().chain(&self.lost)
+    }
+
     /// Clients remembered of ended peers.
     pub(super) fn gone_clients(&self) -> usize {
-        self.gone.iter().map(|gone| gone.clients.len()).sum()
+        self.all_gone().map(|gone| gone.clients.len()).sum()
     }
 
     /// Whether a peer that ended may have answered this packet.
     pub(super) fn may_be_answered(&self, packet: &ClientPacket, arrival: Time) -> bool {
-        self.gone.iter().any(|gone| {
-            (arrival <= gone.limit && gone.clients.contains(&packet.client))
+        self.all_gone().any(|gone| {
+            (arrival <= gone.limit && gone.clients.contains(packet.client))
                 || gone.answered.as_ref().is_some_and(|set| set.contains(packet.fingerprint))
         })
     }

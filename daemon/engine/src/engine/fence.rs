@@ -58,7 +58,7 @@ impl Engine {
     /// followed.
     pub(super) fn give_up_rights(&mut self) {
         self.accepts = nlb_protocol::Buckets::EMPTY;
-        self.releasing = None;
+        self.moving = super::moving::Moving::default();
         self.clients.clear();
         self.log.void();
         self.kernel.flush();

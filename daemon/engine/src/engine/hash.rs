@@ -19,7 +19,7 @@ impl Hash for Engine {
             peers,
             view,
             accepts,
-            releasing,
+            moving,
             clients,
             waiting,
             log,
@@ -43,7 +43,7 @@ impl Hash for Engine {
             notices_lost: _,
         } = self;
         (config.node, config.incarnation, now, state, cause).hash(hasher);
-        (membership, peers, view, accepts, releasing).hash(hasher);
+        (membership, peers, view, accepts, moving).hash(hasher);
         (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
         (leave, restart, away).hash(hasher);
         (sender, seed, weight, weighed, weight_wanted).hash(hasher);

@@ -48,6 +48,11 @@ impl Leave {
         }
     }
 
+    /// Whether only clients are left that have to be let go.
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self, Self::Closing { .. })
+    }
+
     /// Whether the kernel still has to send everything to the stage: it keeps clients of its own
     /// until it is told to flush.
     pub(super) const fn diverts(&self) -> bool {
@@ -91,7 +96,7 @@ impl Engine {
         match self.leave {
             Leave::No | Leave::Gone => {}
             Leave::Handing { since } => {
-                let bound = since + self.config.timing.dead_after * 2;
+                let bound = self.handing_bound(since);
                 // Who has just taken up another process's life does not know yet who is there.
                 let listened = self.now.since(self.membership.joining_since);
                 let knows = listened >= self.config.timing.heartbeat * 2;
@@ -102,7 +107,7 @@ impl Engine {
                 }
             }
             Leave::Lingering { released, .. } => {
-                self.let_idle_go();
+                self.look_for_idle();
                 let over = self.now >= released + self.config.timing.leave();
                 if over || self.clients.is_empty() {
                     self.leave = Leave::Closing { since: self.now };
@@ -112,7 +117,7 @@ impl Engine {
                 if self.now.since(since) >= self.config.timing.skew() {
                     self.let_all_go();
                 }
-                if self.clients.is_empty() && self.log.is_sent() {
+                if self.clients.is_empty() && self.log.is_told() {
                     self.abandon_nothing();
                 }
             }
@@ -132,13 +137,17 @@ impl Engine {
 
     /// Every bucket has gone: what is left are clients, all pinned here.
     fn linger(&mut self) {
-        let alone = self.view.view.members().is_empty();
-        self.leave = Leave::Lingering { released: self.now, looked: self.now };
-        let kept: Vec<IpAddr> = self.clients.iter().map(|(_, client, _)| client).collect();
-        kept.into_iter().for_each(|client| self.log.pin(client));
-        if alone {
-            self.let_all_go();
+        if self.view.view.members().is_empty() {
+            self.leave = Leave::Closing { since: self.now };
+        } else if self.pins_all() {
+            self.leave = Leave::Lingering { released: self.now, looked: self.now };
         }
+    }
+
+    /// When handing over has failed: two dead-after after it last progressed.
+    fn handing_bound(&self, since: Time) -> Time {
+        let progress = self.moving.waits_since().map_or(since, |progress| progress.max(since));
+        progress + self.config.timing.dead_after * 2
     }
 
     /// Whether a leaving node lets a client go that was last seen then.
@@ -162,25 +171,14 @@ impl Engine {
         self.log.unpin(client);
     }
 
-    fn let_idle_go(&mut self) {
+    /// Looks for idle clients now and then.
+    fn look_for_idle(&mut self) {
         let Leave::Lingering { released, looked } = self.leave else { return };
-        if self.now < looked + self.config.timing.heartbeat / 4 {
-            return;
+        if self.now >= looked + self.config.timing.heartbeat / 4 {
+            self.leave = Leave::Lingering { released, looked: self.now };
+            self.moving.look_for_idle();
         }
-        self.leave = Leave::Lingering { released, looked: self.now };
-        let idle: Vec<(Bucket, IpAddr)> = self
-            .clients
-            .iter()
-            .filter(|(_, _, client)| self.lets_go(client.seen))
-            .map(|(bucket, address, _)| (bucket, address))
-            .collect();
-        idle.into_iter().for_each(|(bucket, client)| self.let_go(bucket, client));
-    }
-
-    fn let_all_go(&mut self) {
-        let all: Vec<IpAddr> = self.clients.iter().map(|(_, client, _)| client).collect();
-        self.clients.clear();
-        all.into_iter().for_each(|client| self.log.unpin(client));
+        self.let_idle_go();
     }
 
     /// Nobody is left: the kernel is emptied, the log stays as it is for those who read it.
@@ -213,7 +211,7 @@ impl Engine {
     pub(super) fn leave_deadlines(&self, note: &mut impl FnMut(Time)) {
         let timing = &self.config.timing;
         match self.leave {
-            Leave::Handing { since } => note(since + timing.dead_after * 2),
+            Leave::Handing { since } => note(self.handing_bound(since)),
             Leave::Lingering { released, looked } => {
                 note(released + timing.leave());
                 note(looked + timing.heartbeat / 4);

@@ -240,6 +240,7 @@ impl Engine {
         acknowledged
             && (full || short)
             && self.hears_enough()
+            && self.is_caught_up()
             && !foreign_seed
             && !self.is_barred()
             && sees

@@ -4,11 +4,13 @@
 //! [`machine`] the states, [`peers`] who is heard, [`membership`] hearing and joining, [`fence`] when
 //! not to serve, [`gone`] peers that end,
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
-//! clients and their packets, [`pins`] the pin logs, [`refused`] clients of others, [`kernel`] what
-//! the kernel was told, [`leave`] the way out, [`restart`] and [`resume`] from one process to the
-//! next, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`] what makes two
-//! engines alike.
+//! clients and their packets, [`pins`] the own pin log, [`replica`] the copies of the others',
+//! [`moving`] work on many clients, [`addresses`] sets of them, [`refused`] clients of others,
+//! [`kernel`] what the kernel was told, [`leave`] the way out, [`restart`] and [`resume`] from one
+//! process to the next, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`]
+//! what makes two engines alike.
 
+mod addresses;
 mod buckets;
 mod clients;
 mod fence;
@@ -19,11 +21,13 @@ mod kernel;
 mod leave;
 mod machine;
 mod membership;
+mod moving;
 mod peers;
 mod pins;
 mod read;
 mod receive;
 mod refused;
+mod replica;
 mod restart;
 mod resume;
 mod sender;
@@ -49,6 +53,7 @@ use self::kernel::{Filter, Kernel};
 use self::leave::Leave;
 use self::machine::Event;
 use self::membership::Membership;
+use self::moving::Moving;
 use self::peers::Peers;
 use self::pins::Log;
 use self::refused::Refused;
@@ -92,8 +97,8 @@ pub struct Engine {
     view: ViewState,
     /// The buckets whose new clients this node accepts now.
     accepts: Buckets,
-    /// Since when a bucket that belongs to another waits to be released.
-    releasing: Option<Time>,
+    /// What of the clients is on its way into or out of the log.
+    moving: Moving,
     clients: Clients,
     waiting: Waiting,
     log: Log,
@@ -137,7 +142,7 @@ impl Engine {
             peers: Peers::default(),
             view: ViewState::new(config.seed, now),
             accepts: Buckets::EMPTY,
-            releasing: None,
+            moving: Moving::default(),
             clients: Clients::new(),
             waiting: Waiting::new(),
             log: Log::default(),
@@ -372,6 +377,7 @@ impl Engine {
         self.refresh_view();
         self.watch_keepers();
         self.move_buckets();
+        self.settle_twice();
         self.step_leave();
         self.step_drain();
         self.step_restart();

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nlb_protocol::frame::{Header, Heartbeat, Load, PeerAck};
 use nlb_protocol::ids::MAX_PEERS;
-use nlb_protocol::{Incarnation, NodeId, Sequence};
+use nlb_protocol::{Incarnation, NodeId, PinVersion, Sequence};
 
-use super::pins::Replica;
+use super::replica::Replica;
 use crate::time::Time;
 
 /// Lives that are remembered after they ended, so that a recording of them stays one.
@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) software: String,
     pub(super) load: Load,
     pub(super) pins: Replica,
+    /// How far it said that it holds this node's log.
+    pub(super) holds: PinVersion,
 }
 
 impl Peer {

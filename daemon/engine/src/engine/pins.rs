@@ -1,44 +1,38 @@
-//! Pin logs (SPEC 6.7): the own one, and the copies of the peers'.
+//! The own pin log (SPEC 6.7). The copies of the peers' are in [`super::replica`].
 //!
 //! A log is written by one node and kept by all. Every change takes one version. Peers follow by
-//! deltas; who missed something asks, and gets deltas again, or the whole set where the log's
-//! memory does not reach back so far.
+//! deltas; who missed something asks and gets deltas again, or the set itself, part by part, where
+//! the log's memory does not reach back so far.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::ops::Bound;
+use std::collections::VecDeque;
 
 use nlb_protocol::PinVersion;
 use nlb_protocol::frame::{
-    MAX_DELTA_ENTRIES, MAX_SNAPSHOT_CLIENTS, Message, PinDelta, PinEntry, PinSnapshot,
+    MAX_DELTA_ENTRIES, MAX_SNAPSHOT_CLIENTS, Message, PinDelta, PinEntry, PinSnapshot, PinWant,
 };
 
-use crate::time::Time;
+use super::addresses::AddressSet;
 
-/// Changes that the own log remembers for peers that fell behind.
-const LOG_MEMORY: usize = 16_384;
-/// Answered packets that are remembered of one peer.
-pub(super) const ANSWERED: usize = 4096;
-/// The most parts a snapshot is accepted in: enough for a million clients.
-const SNAPSHOT_PARTS: u16 = 16_384;
+/// Changes that the own log remembers for peers that missed some: a tenth of a second of the
+/// fastest that can be sent, 1.5 MiB.
+pub(super) const LOG_MEMORY: usize = 1 << 16;
 
 /// The own log.
-#[derive(Debug, Clone, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Log {
     version: u64,
     recent: VecDeque<PinEntry>,
-    pinned: BTreeSet<IpAddr>,
-    /// How far the deltas have been sent.
+    pinned: AddressSet,
+    /// The change that was sent last; goes back when a peer missed some.
     sent: u64,
-    snapshot: Option<Outgoing>,
-}
-
-/// A snapshot on its way out.
-#[derive(Debug, Clone, Hash)]
-struct Outgoing {
-    version: u64,
-    parts: VecDeque<Vec<IpAddr>>,
-    next: u16,
-    total: u16,
+    /// The last change that was ever sent.
+    told: u64,
+    /// Where the set that is being sent goes on.
+    snapshot: Option<IpAddr>,
+    /// Whether it is the set's turn, so that neither waits for the other.
+    part_next: bool,
 }
 
 impl Log {
@@ -46,28 +40,37 @@ impl Log {
         PinVersion(self.version)
     }
 
+    /// The version that heartbeats name: everything up to it was sent.
+    pub(super) fn told(&self) -> PinVersion {
+        PinVersion(self.told)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.pinned.len()
     }
 
     pub(super) fn is_pinned(&self, client: IpAddr) -> bool {
-        self.pinned.contains(&client)
+        self.pinned.contains(client)
     }
 
     /// Goes on behind `version`, with nobody pinned: a peer asks for what it finds to be new.
     pub(super) fn resume(&mut self, version: PinVersion) {
-        self.version = version.0;
-        self.sent = version.0;
+        (self.version, self.sent, self.told) = (version.0, version.0, version.0);
     }
 
     /// Whether every change has been sent at least once.
-    pub(super) fn is_sent(&self) -> bool {
-        self.sent >= self.version
+    pub(super) fn is_told(&self) -> bool {
+        self.told == self.version
+    }
+
+    /// How many changes were never sent.
+    pub(super) fn backlog(&self) -> usize {
+        usize::try_from(self.version - self.told).unwrap_or(usize::MAX)
     }
 
     /// Whether there is something to send.
     pub(super) fn is_pending(&self) -> bool {
-        self.snapshot.is_some() || !self.is_sent()
+        self.snapshot.is_some() || self.sent < self.version
     }
 
     fn append(&mut self, entry: PinEntry) {
@@ -79,13 +82,13 @@ impl Log {
     }
 
     pub(super) fn pin(&mut self, client: IpAddr) {
-        if self.pinned.insert(client) {
+        if self.pinned.insert(client, ()).is_none() {
             self.append(PinEntry::Pin(client));
         }
     }
 
     pub(super) fn unpin(&mut self, client: IpAddr) {
-        if self.pinned.remove(&client) {
+        if self.pinned.remove(client).is_some() {
             self.append(PinEntry::Unpin(client));
         }
     }
@@ -96,23 +99,8 @@ impl Log {
 
     /// All pins are void. Who held some must learn that, so the version rises.
     pub(super) fn void(&mut self) {
-        self.recent.clear();
-        self.snapshot = None;
-        self.version += 1;
-        self.sent = self.version;
-        self.pinned.clear();
-    }
-
-    /// A peer lacks what came after `after`.
-    pub(super) fn resend(&mut self, after: PinVersion) {
-        if after.0 >= self.version {
-            return;
-        }
-        if after.0 >= self.oldest() {
-            self.sent = self.sent.min(after.0);
-        } else if self.snapshot.as_ref().is_none_or(|running| running.version < after.0) {
-            self.start_snapshot();
-        }
+        let version = self.version + 1;
+        *self = Self { version, sent: version, told: version, ..Self::default() };
     }
 
     /// The version that the memory begins behind.
@@ -120,198 +108,56 @@ impl Log {
         self.version - u64::try_from(self.recent.len()).unwrap_or(0)
     }
 
-    fn start_snapshot(&mut self) {
-        let clients: Vec<IpAddr> = self.pinned.iter().copied().collect();
-        let mut parts: VecDeque<Vec<IpAddr>> =
-            clients.chunks(MAX_SNAPSHOT_CLIENTS).map(<[IpAddr]>::to_vec).collect();
-        if parts.is_empty() {
-            parts.push_back(Vec::new());
+    /// A peer followed the changes up to `after` and lacks something.
+    pub(super) fn resend(&mut self, after: PinVersion, want: PinWant) {
+        let from = match want {
+            PinWant::Nothing => return,
+            PinWant::Deltas | PinWant::Snapshot(_) if after.0 < self.oldest() => {
+                Some(PinSnapshot::START)
+            }
+            PinWant::Deltas => None,
+            PinWant::Snapshot(from) => Some(from),
+        };
+        if let Some(from) = from {
+            // Who is further passes over what it has.
+            self.snapshot = Some(self.snapshot.map_or(from, |at| at.min(from)));
         }
-        parts.truncate(usize::from(SNAPSHOT_PARTS));
-        let total = u16::try_from(parts.len()).unwrap_or(SNAPSHOT_PARTS);
-        self.snapshot = Some(Outgoing { version: self.version, parts, next: 0, total });
+        self.sent = self.sent.min(after.0.max(self.oldest()));
     }
 
     /// The next message of the log, if any is to be sent.
     pub(super) fn next_message(&mut self) -> Option<Message> {
-        if self.sent < self.oldest() {
-            self.sent = self.version;
-            self.start_snapshot();
+        // What was forgotten before it was sent is asked for.
+        self.sent = self.sent.max(self.oldest());
+        let part_turn = self.part_next || self.sent >= self.version;
+        self.part_next = !part_turn;
+        match self.snapshot {
+            Some(from) if part_turn => Some(Message::PinSnapshot(self.next_part(from))),
+            _ => self.next_delta().map(Message::PinDelta),
         }
-        if let Some(message) = self.next_part() {
-            return Some(message);
-        }
-        if self.is_sent() {
-            return None;
-        }
+    }
+
+    fn next_delta(&mut self) -> Option<PinDelta> {
         let skip = usize::try_from(self.sent - self.oldest()).unwrap_or(usize::MAX);
-        let entries: Vec<PinEntry> =
-            self.recent.iter().skip(skip).take(MAX_DELTA_ENTRIES).copied().collect();
+        let rest = self.recent.range(skip.min(self.recent.len())..);
+        let mut entries: Vec<PinEntry> = rest.take(MAX_DELTA_ENTRIES).copied().collect();
+        entries.truncate(PinDelta::fitting(&entries));
         let first = PinVersion(self.sent + 1);
         self.sent += u64::try_from(entries.len()).unwrap_or(0);
-        Some(Message::PinDelta(PinDelta { first, entries }))
+        self.told = self.told.max(self.sent);
+        (!entries.is_empty()).then_some(PinDelta { first, entries })
     }
 
-    fn next_part(&mut self) -> Option<Message> {
-        let running = self.snapshot.as_mut()?;
-        let clients = running.parts.pop_front().unwrap_or_default();
-        let message = PinSnapshot {
-            version: PinVersion(running.version),
-            part: running.next,
-            parts: running.total,
-            clients,
-        };
-        running.next += 1;
-        if running.next >= running.total {
-            self.sent = self.sent.min(running.version);
-            self.snapshot = None;
-        }
-        Some(Message::PinSnapshot(message))
-    }
-}
-
-/// A peer's log as far as this node holds it.
-#[derive(Debug, Clone, Hash, Default)]
-pub(super) struct Replica {
-    pub(super) version: u64,
-    pub(super) clients: BTreeSet<IpAddr>,
-    pub(super) answered: Answered,
-    assembling: Option<Assembly>,
-    /// Pinned since the copy was last complete: looked at when it is again.
-    pub(super) news: BTreeSet<IpAddr>,
-    /// When a snapshot was last taken up: it says nothing of packets answered before.
-    pub(super) snapshot: Time,
-    /// When the rest was last asked for.
-    pub(super) asked: Option<Time>,
-    /// Since when the peer names more than is held.
-    pub(super) behind: Option<Time>,
-}
-
-/// The packets that a peer said it answered: the latest of them.
-#[derive(Debug, Clone, Hash, Default)]
-pub(super) struct Answered {
-    order: VecDeque<u64>,
-    known: BTreeSet<u64>,
-}
-
-impl Answered {
-    fn insert(&mut self, fingerprint: u64) {
-        if self.known.insert(fingerprint) {
-            self.order.push_back(fingerprint);
-        }
-        if self.order.len() > ANSWERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    pub(super) fn contains(&self, fingerprint: u64) -> bool {
-        self.known.contains(&fingerprint)
-    }
-}
-
-#[derive(Debug, Clone, Hash)]
-struct Assembly {
-    version: u64,
-    parts: u16,
-    got: BTreeMap<u16, Vec<IpAddr>>,
-    kept: usize,
-    unusable: u64,
-}
-
-/// What a message changed in a replica.
-#[derive(Debug, Clone, Hash, Default)]
-pub(super) struct Changes {
-    pub(super) pinned: Vec<IpAddr>,
-    pub(super) unpinned: Vec<IpAddr>,
-    /// Clients that a snapshot no longer names: why they went is not known.
-    pub(super) lost: BTreeSet<IpAddr>,
-    /// Pins that found no room.
-    pub(super) unusable: u64,
-}
-
-impl Replica {
-    /// Takes up a delta as far as it continues what is held. `room`: how many clients may be added.
-    pub(super) fn apply(&mut self, delta: &PinDelta, mut room: usize) -> Changes {
-        let mut changes = Changes::default();
-        let mut version = delta.first.0;
-        for entry in &delta.entries {
-            if version == self.version.saturating_add(1) {
-                self.version = version;
-                match *entry {
-                    PinEntry::Pin(client) if room > 0 => {
-                        if self.clients.insert(client) {
-                            room -= 1;
-                            changes.pinned.push(client);
-                        }
-                    }
-                    PinEntry::Pin(_) => changes.unusable += 1,
-                    PinEntry::Unpin(client) => {
-                        if self.clients.remove(&client) {
-                            changes.unpinned.push(client);
-                        }
-                    }
-                    PinEntry::Answered(fingerprint) => self.answered.insert(fingerprint),
-                }
-            }
-            version = version.saturating_add(1);
-        }
-        changes
-    }
-
-    /// Takes up a part of a snapshot; with the last one the replica is as the snapshot says.
-    pub(super) fn assemble(&mut self, part: PinSnapshot, room: usize) -> Option<Changes> {
-        let sane = part.parts > 0 && part.parts <= SNAPSHOT_PARTS && part.part < part.parts;
-        if !sane || part.version.0 <= self.version {
-            return None;
-        }
-        let running = match self.assembling.take() {
-            Some(running) if running.version > part.version.0 => {
-                self.assembling = Some(running);
-                return None;
-            }
-            Some(running) if running.version == part.version.0 && running.parts == part.parts => {
-                running
-            }
-            _ => Assembly {
-                version: part.version.0,
-                parts: part.parts,
-                got: BTreeMap::new(),
-                kept: 0,
-                unusable: 0,
-            },
-        };
-        let bound = self.clients.len().saturating_add(room);
-        let running = self.assembling.insert(running);
-        if !running.got.contains_key(&part.part) {
-            let mut clients = part.clients;
-            let fit = clients.len().min(bound.saturating_sub(running.kept));
-            running.unusable += u64::try_from(clients.len() - fit).unwrap_or(0);
-            clients.truncate(fit);
-            running.kept += fit;
-            running.got.insert(part.part, clients);
-        }
-        if running.got.len() < usize::from(running.parts) {
-            return None;
-        }
-        let done = self.assembling.take()?;
-        let clients: BTreeSet<IpAddr> = done.got.into_values().flatten().collect();
-        let mut changes = Changes { unusable: done.unusable, ..Changes::default() };
-        changes.pinned = clients.difference(&self.clients).copied().collect();
-        changes.lost = self.clients.difference(&clients).copied().collect();
-        self.clients = clients;
-        self.version = done.version;
-        Some(changes)
-    }
-
-    /// The peer says that nothing is pinned as of `version`.
-    pub(super) fn void(&mut self, version: PinVersion) -> BTreeSet<IpAddr> {
-        self.version = self.version.max(version.0);
-        self.assembling = None;
-        self.behind = None;
-        self.news.clear();
-        core::mem::take(&mut self.clients)
+    /// The part of the set that begins with `from`, as the set is now.
+    fn next_part(&mut self, from: IpAddr) -> PinSnapshot {
+        let rest = self.pinned.from(Bound::Included(from)).map(|(client, ())| client);
+        let mut clients: Vec<IpAddr> = rest.take(MAX_SNAPSHOT_CLIENTS + 1).collect();
+        let fitting = PinSnapshot::fitting(&clients);
+        let until = clients.get(fitting).copied();
+        clients.truncate(fitting);
+        self.snapshot = until;
+        let (version, memory) = (PinVersion(self.version), PinVersion(self.oldest()));
+        PinSnapshot { version, memory, from, until, clients }
     }
 }
 

@@ -4,16 +4,15 @@ use core::net::IpAddr;
 
 use nlb_protocol::frame::{
     Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinRequest,
-    PinSnapshot, State,
+    PinSnapshot, PinWant, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
-use nlb_protocol::{Buckets, NodeId};
+use nlb_protocol::{Buckets, NodeId, PinVersion};
 
 use super::Engine;
-use super::clients::Gone;
 use super::machine;
 use super::peers::{Peer, Refusal, incarnation_low, later16};
-use super::pins::{Changes, Replica};
+use super::replica::{Changes, Replica};
 use crate::notice::Notice;
 use crate::time::Time;
 
@@ -31,15 +30,17 @@ impl Engine {
         }
         match frame.message {
             Message::Heartbeat(heartbeat) => self.heartbeat(&header, heartbeat, arrival),
-            Message::Information(information) if self.accept(&header, arrival) => {
+            Message::Information(information) if self.accept(&header, false, arrival) => {
                 self.information(&header, information);
             }
-            Message::PinDelta(delta) if self.accept(&header, arrival) => {
+            Message::PinDelta(delta) if self.accept(&header, true, arrival) => {
                 self.delta(&header, &delta)
             }
-            Message::PinSnapshot(part) if self.accept(&header, arrival) => self.part(&header, part),
-            Message::PinRequest(request) if self.accept(&header, arrival) => {
-                self.requested(&request)
+            Message::PinSnapshot(part) if self.accept(&header, true, arrival) => {
+                self.part(&header, &part)
+            }
+            Message::PinRequest(request) if self.accept(&header, true, arrival) => {
+                self.requested(&header, &request)
             }
             Message::Information(_)
             | Message::PinDelta(_)
@@ -63,7 +64,7 @@ impl Engine {
     }
 
     /// Whether a frame that is no heartbeat may be used; if so, its number is used up.
-    fn accept(&mut self, header: &Header, arrival: Time) -> bool {
+    fn accept(&mut self, header: &Header, pins: bool, arrival: Time) -> bool {
         let verdict = self.peers.check(header, false, true);
         let known = self.peers.get_mut(header.node);
         match (verdict, known) {
@@ -72,13 +73,13 @@ impl Engine {
                 peer.lively = arrival.max(peer.lively);
                 true
             }
-            (Ok(()), _) => {
-                // Nothing was heard of the sender that this could belong to (SPEC 6.3.2).
-                self.count_refusal(Refusal::Unknown);
+            // Nothing was heard of the sender that this could belong to (SPEC 6.3.2).
+            (Ok(()) | Err(Refusal::Unknown), _) if pins => {
+                self.counters.pins_unknown += 1;
                 false
             }
-            (Err(refusal), _) => {
-                self.count_refusal(refusal);
+            (verdict, _) => {
+                self.count_refusal(verdict.err().unwrap_or(Refusal::Unknown));
                 false
             }
         }
@@ -146,6 +147,7 @@ impl Engine {
             software: String::new(),
             load: Load::default(),
             pins: Replica::default(),
+            holds: PinVersion(0),
         };
         self.peers.insert(node, peer);
         self.sender.dirty = true;
@@ -199,8 +201,7 @@ impl Engine {
             self.void_peer(node, arrival);
         }
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let behind = peer.pins.version < peer.says.pin_version.0;
-        peer.pins.behind = behind.then(|| peer.pins.behind.unwrap_or(now));
+        peer.pins.note_named(peer.says.pin_version, false, now);
     }
 
     /// I1 as far as one node can see it.
@@ -241,39 +242,40 @@ impl Engine {
         let room = self.pin_room();
         let Some(peer) = self.peers.get_mut(header.node) else { return };
         let changes = peer.pins.apply(delta, room);
-        let gap = delta.first.0 > peer.pins.version.saturating_add(1);
         self.pins_changed(header.node, changes);
-        if gap {
-            // One before it was lost or overtaken: ask now, not after the next heartbeat.
-            self.miss_pins(header.node);
-        }
     }
 
-    fn miss_pins(&mut self, node: NodeId) {
-        let now = self.now;
-        if let Some(peer) = self.peers.get_mut(node)
-            && !machine::pinless(peer.says.state)
-        {
-            peer.pins.behind.get_or_insert(now);
-        }
-    }
-
-    fn part(&mut self, header: &Header, part: PinSnapshot) {
+    fn part(&mut self, header: &Header, part: &PinSnapshot) {
         let room = self.pin_room();
         let Some(peer) = self.peers.get_mut(header.node) else { return };
-        if let Some(changes) = peer.pins.assemble(part, room) {
+        let changes = peer.pins.take_part(part, room);
+        if changes.taken {
             peer.pins.snapshot = self.now;
-            self.pins_changed(header.node, changes);
         }
+        self.pins_changed(header.node, changes);
     }
 
-    fn requested(&mut self, request: &PinRequest) {
+    fn requested(&mut self, header: &Header, request: &PinRequest) {
         let ours = request.owner == self.config.node
             && request.owner_incarnation == self.config.incarnation;
+        if !ours {
+            // An earlier life of this node may be meant: nobody else answers for that.
+            self.counters.pins_astray += u64::from(request.owner == self.config.node);
+            return;
+        }
+        if request.after > self.log.told() {
+            self.counters.pins_astray += 1;
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(header.node)
+            && !matches!(request.want, PinWant::Snapshot(_))
+        {
+            peer.holds = peer.holds.max(request.after);
+        }
         // The log of a node that fenced is void, and the heartbeat that says so tells it: without
         // the pins it would free clients for which packets wait that this node may have answered.
-        if ours && !machine::pinless(self.state) {
-            self.log.resend(request.after);
+        if !machine::pinless(self.state) {
+            self.log.resend(request.after, request.want);
         }
     }
 
@@ -281,10 +283,14 @@ impl Engine {
     fn pins_changed(&mut self, node: NodeId, changes: Changes) {
         self.counters.pins_unusable += changes.unusable;
         self.reopen_unpinned(&changes);
+        self.counters.pins_astray += u64::from(!changes.taken);
         let now = self.now;
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if peer.pins.version >= peer.says.pin_version.0 {
-            peer.pins.behind = None;
+        if changes.gap && !machine::pinless(peer.says.state) {
+            // One before it was lost or overtaken: ask now, not after the next heartbeat.
+            peer.pins.note_named(peer.says.pin_version, true, now);
+        } else if changes.taken {
+            peer.pins.note_progress(peer.says.pin_version, now);
         }
         if peer.says.state == State::Leaving {
             // It lets nobody go before it has decided on every packet itself for the linger time
@@ -301,23 +307,37 @@ impl Engine {
         }
         if !changes.lost.is_empty() {
             let expires = now + self.config.timing.hold();
-            let gone = Gone { limit: now, clients: changes.lost, answered: None, expires };
-            self.waiting.remember_gone(gone, now);
+            self.waiting.remember_lost(&changes.lost, expires, now);
         }
-        self.compare_pins(node, changes.pinned);
+        self.compare_pins(node, &changes.pinned);
     }
 
     /// Looks for clients that a peer keeps and this node too, as soon as the copy of its log is
     /// complete: what it says on the way there may be long over.
-    fn compare_pins(&mut self, node: NodeId, pinned: Vec<IpAddr>) {
+    fn compare_pins(&mut self, node: NodeId, pinned: &[IpAddr]) {
+        let kept = |client: &IpAddr| self.clients.get(self.bucket(*client), *client).is_some();
+        let twice: Vec<IpAddr> = pinned.iter().copied().filter(kept).collect();
         let Some(peer) = self.peers.get_mut(node) else { return };
-        peer.pins.news.extend(pinned);
-        if peer.pins.behind.is_some() || peer.pins.version < peer.says.pin_version.0 {
-            return;
+        peer.pins.twice.extend(twice);
+        self.settle_twice();
+    }
+
+    /// Decides who goes on with clients that a peer keeps and this node too.
+    pub(super) fn settle_twice(&mut self) {
+        let complete =
+            |peer: &Peer| !peer.pins.twice.is_empty() && peer.pins.holds(peer.says.pin_version);
+        let nodes: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| complete(peer)).map(|(node, _)| node).collect();
+        for node in nodes {
+            let room = self.moving.left(self.now);
+            let Some(peer) = self.peers.get_mut(node) else { return };
+            let some: Vec<IpAddr> =
+                peer.pins.twice.drain(..room.min(peer.pins.twice.len())).collect();
+            let kept: Vec<IpAddr> =
+                some.iter().copied().filter(|client| peer.pins.clients.contains(*client)).collect();
+            self.moving.spend(some.len());
+            kept.into_iter().for_each(|client| self.pinned_by_peer(node, client));
         }
-        let news = core::mem::take(&mut peer.pins.news);
-        let kept: Vec<IpAddr> = news.intersection(&peer.pins.clients).copied().collect();
-        kept.into_iter().for_each(|client| self.pinned_by_peer(node, client));
     }
 }
 

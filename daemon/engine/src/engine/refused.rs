@@ -13,7 +13,7 @@ use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 
 use super::Engine;
-use super::pins::Changes;
+use super::replica::Changes;
 use crate::config::Limits;
 use crate::time::Time;
 

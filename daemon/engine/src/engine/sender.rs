@@ -12,10 +12,12 @@ use crate::time::Time;
 pub(super) const TRIGGER_BURST: u32 = 16;
 /// ... and so many per heartbeat interval for ever.
 pub(super) const TRIGGERS_PER_HEARTBEAT: u32 = 4;
-/// Pin messages (deltas, snapshot parts, requests): so many at once ...
+/// Pin messages (deltas, snapshot parts, requests): so many at once, which fit the buffer of a
+/// receiver that is busy ...
 pub(super) const PIN_BURST: u32 = 64;
-/// ... and so many per heartbeat interval for ever.
-pub(super) const PINS_PER_HEARTBEAT: u32 = 32;
+/// ... and one in so long for ever, however long the heartbeats are: 2000 frames or 3 MB in a
+/// second, with which a million clients of IPv6 are told in a few seconds.
+pub(super) const PIN_PERIOD: Duration = Duration::from_micros(500);
 /// An information message every so many heartbeats.
 pub(super) const INFORMATION_EVERY: u32 = 10;
 /// Heartbeats whose sending time is remembered. At most `5 * dead_after / heartbeat + 16` leave
@@ -24,10 +26,12 @@ const SENT_MEMORY: usize = 4096;
 
 /// The most frames that a node sends within so many heartbeat intervals, whatever happens (I5).
 #[must_use]
-pub const fn frames_bound(heartbeats: usize) -> usize {
+pub fn frames_bound(heartbeats: u32, heartbeat: Duration) -> usize {
     // Regular heartbeats, as many information messages at most, and what the allowances give.
-    let per_heartbeat = 2 + TRIGGERS_PER_HEARTBEAT as usize + PINS_PER_HEARTBEAT as usize;
-    TRIGGER_BURST as usize + PIN_BURST as usize + per_heartbeat * (heartbeats + 1)
+    let regular = (2 + TRIGGERS_PER_HEARTBEAT as usize) * (heartbeats as usize + 1);
+    let pins = (heartbeat * heartbeats).as_micros() / PIN_PERIOD.as_micros();
+    let pins = usize::try_from(pins).unwrap_or(usize::MAX);
+    TRIGGER_BURST as usize + PIN_BURST as usize + regular + pins + 1
 }
 
 /// Tokens that come back with time.
@@ -95,7 +99,7 @@ impl Sender {
     pub(super) fn new(timing: Timing, now: Time) -> Self {
         let triggers =
             Allowance::new(TRIGGER_BURST, timing.heartbeat / TRIGGERS_PER_HEARTBEAT, now);
-        let pins = Allowance::new(PIN_BURST, timing.heartbeat / PINS_PER_HEARTBEAT, now);
+        let pins = Allowance::new(PIN_BURST, PIN_PERIOD, now);
         Self {
             timing,
             sequence: 0,

@@ -150,7 +150,7 @@ impl Engine {
 
     /// The peer that keeps a client, by its pin log.
     pub(super) fn keeper(&self, client: IpAddr) -> Option<NodeId> {
-        let mut keepers = self.peers.iter().filter(|(_, peer)| peer.pins.clients.contains(&client));
+        let mut keepers = self.peers.iter().filter(|(_, peer)| peer.pins.clients.contains(client));
         keepers.next().map(|(node, _)| node)
     }
 
@@ -223,7 +223,7 @@ impl Engine {
     }
 
     /// A peer pinned a client. Two nodes can both keep one only after a partition: the lower id
-    /// goes on (SPEC 6.7.6).
+    /// goes on (SPEC 6.7.7).
     pub(super) fn pinned_by_peer(&mut self, node: NodeId, client: IpAddr) {
         let bucket = self.bucket(client);
         if self.clients.get(bucket, client).is_none() {

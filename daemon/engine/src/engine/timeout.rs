@@ -2,7 +2,6 @@
 
 use super::Engine;
 use super::leave::Leave;
-use super::transmit::REQUESTS_PER_HEARTBEAT;
 use crate::time::Time;
 
 impl Engine {
@@ -39,12 +38,7 @@ impl Engine {
         if self.log.is_pending() {
             note(self.sender.pin_at());
         }
-        for (_, peer) in self.peers.iter() {
-            if peer.pins.behind.is_some() {
-                let asked = peer.pins.asked.unwrap_or(self.now);
-                note(asked + self.config.timing.heartbeat / REQUESTS_PER_HEARTBEAT);
-            }
-        }
+        self.request_deadlines(note);
     }
 
     /// Whether a poll would give something now.

@@ -1,15 +1,20 @@
 //! What leaves, in which order (SPEC 6.12).
 
+use core::time::Duration;
+
 use nlb_protocol::NodeId;
 use nlb_protocol::Sequence;
-use nlb_protocol::frame::{Frame, Header, Heartbeat, Information, Message, PinRequest};
+use nlb_protocol::frame::{Frame, Header, Heartbeat, Information, Message, PinRequest, PinWant};
 
 use super::Engine;
 use super::leave::Leave;
+use super::peers::Peer;
 use crate::time::Time;
 
-/// A peer whose log is ahead is asked so often per heartbeat interval.
-pub(super) const REQUESTS_PER_HEARTBEAT: u32 = 10;
+/// A peer whose log is ahead is asked so often per heartbeat interval ...
+const REQUESTS_PER_HEARTBEAT: u32 = 10;
+/// ... but not less often than this: well within what its memory holds.
+const REQUEST_GAP: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// The next frame that is due. Pins go before the heartbeat that names their version.
@@ -76,7 +81,7 @@ impl Engine {
             // In the last heartbeat: it keeps nobody, so no peer has to follow its log any more.
             pin_version: match self.leave {
                 Leave::Parting { farewells: 0 | 1 } => nlb_protocol::PinVersion(0),
-                _ => self.log.version(),
+                _ => self.log.told(),
             },
             seed: self.seed,
             accepts: self.accepts.clone(),
@@ -89,28 +94,57 @@ impl Engine {
         if (request.is_none() && !self.log.is_pending()) || !self.sender.pin_allowed(self.now) {
             return None;
         }
-        if let Some((owner, message)) = request {
-            if let Some(peer) = self.peers.get_mut(owner) {
-                peer.pins.asked = Some(self.now);
-            }
-            return Some(Message::PinRequest(message));
+        if let Some((owner, asks)) = request {
+            return self.request(owner, asks).map(Message::PinRequest);
         }
         let message = self.log.next_message();
-        // A release may have waited for this.
-        self.recheck |= self.log.is_sent();
+        // A release may have waited for this, or more clients to be pinned.
+        self.recheck |= self.log.is_told() || self.is_working();
         message
     }
 
-    /// What is to be asked of a peer whose log is ahead of the copy of it.
-    fn next_request(&self) -> Option<(NodeId, PinRequest)> {
-        let gap = self.config.timing.heartbeat / REQUESTS_PER_HEARTBEAT;
-        let lacking = |asked: Option<Time>| asked.is_none_or(|at| self.now.since(at) >= gap);
-        let mut behind =
-            self.peers.iter().filter(|(_, p)| p.pins.behind.is_some() && lacking(p.pins.asked));
-        behind.next().map(|(owner, peer)| {
-            let after = nlb_protocol::PinVersion(peer.pins.version);
-            (owner, PinRequest { owner, owner_incarnation: peer.incarnation, after })
+    /// Between two requests for the same log.
+    fn request_gap(&self) -> Duration {
+        (self.config.timing.heartbeat / REQUESTS_PER_HEARTBEAT).min(REQUEST_GAP)
+    }
+
+    /// When this peer's log is to be asked for, or to be acknowledged.
+    fn request_at(&self, peer: &Peer) -> (Option<Time>, Option<Time>) {
+        let gap = self.request_gap();
+        let ask = peer.pins.ask_at(gap);
+        // It shows a bucket that shall be this node's: it waits until its pins are known here.
+        let waits = peer.hears_us() && !peer.says.accepts.is_disjoint(&self.view.mine);
+        let acknowledge = || peer.pins.acknowledge_at(gap, self.config.timing.heartbeat);
+        (ask, waits.then(acknowledge).flatten())
+    }
+
+    /// Whose log is to be asked for now, or to be acknowledged.
+    fn next_request(&self) -> Option<(NodeId, bool)> {
+        self.peers.iter().find_map(|(owner, peer)| {
+            let (ask, acknowledge) = self.request_at(peer);
+            let asks = ask.is_some_and(|at| at <= self.now);
+            (asks || acknowledge.is_some_and(|at| at <= self.now)).then_some((owner, asks))
         })
+    }
+
+    fn request(&mut self, owner: NodeId, asks: bool) -> Option<PinRequest> {
+        let peer = self.peers.get_mut(owner)?;
+        let want = if asks { peer.pins.ask(self.now) } else { PinWant::Nothing };
+        if !matches!(want, PinWant::Snapshot(_)) {
+            peer.pins.acknowledge(self.now);
+        }
+        let after = peer.pins.version();
+        Some(PinRequest { owner, owner_incarnation: peer.incarnation, after, want })
+    }
+
+    /// Deadlines of requests.
+    pub(super) fn request_deadlines(&self, note: &mut impl FnMut(Time)) {
+        for (_, peer) in self.peers.iter() {
+            let (ask, acknowledge) = self.request_at(peer);
+            for at in [ask, acknowledge].into_iter().flatten() {
+                note(at.max(self.sender.pin_at()));
+            }
+        }
     }
 
     /// Takes up a new weight. Changes are coalesced: one in two heartbeats (SPEC 6.4).

@@ -166,8 +166,8 @@ impl World {
     fn count_frame(&mut self, index: usize) {
         let timing = self.settings.timing;
         let window = nanos(timing.dead_after);
-        let intervals = usize::try_from(window / nanos(timing.heartbeat)).unwrap_or(1) + 1;
-        let bound = nlb_engine::frames_bound(intervals);
+        let intervals = u32::try_from(window / nanos(timing.heartbeat)).unwrap_or(1) + 1;
+        let bound = nlb_engine::frames_bound(intervals, timing.heartbeat);
         let now = self.now;
         let frames = &mut self.nodes[index].frames;
         frames.push_back(now);

@@ -1,87 +1,90 @@
-//! Logs and their copies (SPEC 6.7).
+//! The own log: what it says, how often, and what it remembers (SPEC 6.7).
 
 use core::net::{IpAddr, Ipv4Addr};
 
 use nlb_protocol::PinVersion;
-use nlb_protocol::frame::Message;
+use nlb_protocol::frame::{Message, PinSnapshot, PinWant};
 
-use super::{LOG_MEMORY, Log, Replica};
+use super::{LOG_MEMORY, Log};
 
-fn client(number: u32) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::from(number))
+fn client(number: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(u32::try_from(number).expect("small")))
 }
 
-/// Gives what the log sends to the copy, but for the messages that `lost` names.
-fn follow(log: &mut Log, copy: &mut Replica, lost: &[usize]) -> usize {
-    let mut sent = 0;
-    while let Some(message) = log.next_message() {
-        if !lost.contains(&sent) {
-            match message {
-                Message::PinDelta(delta) => drop(copy.apply(&delta, usize::MAX)),
-                Message::PinSnapshot(part) => drop(copy.assemble(part, usize::MAX)),
-                other => panic!("{other:?}"),
-            }
-        }
-        sent += 1;
+fn messages(log: &mut Log) -> Vec<Message> {
+    core::iter::from_fn(|| log.next_message()).collect()
+}
+
+#[test]
+fn every_change_is_said_once() {
+    let mut log = Log::default();
+    (0..1000).for_each(|number| log.pin(client(number)));
+    (0..1000).for_each(|number| log.pin(client(number)));
+    assert!(!log.is_told() && log.told() == PinVersion(0));
+    let said: usize = messages(&mut log)
+        .into_iter()
+        .map(|message| match message {
+            Message::PinDelta(delta) => delta.entries.len(),
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert_eq!((said, log.told(), log.is_pending()), (1000, PinVersion(1000), false));
+}
+
+/// A word of what is held makes nothing be sent, whatever is on its way meanwhile.
+#[test]
+fn an_acknowledgement_is_no_request() {
+    let mut log = Log::default();
+    (0..1000).for_each(|number| log.pin(client(number)));
+    messages(&mut log);
+    log.resend(PinVersion(10), PinWant::Nothing);
+    assert!(!log.is_pending());
+    log.resend(PinVersion(999), PinWant::Deltas);
+    assert_eq!(messages(&mut log).len(), 1);
+}
+
+/// Many that ask at once are answered once, from the lowest on.
+#[test]
+fn several_that_ask_are_answered_once() {
+    let mut log = Log::default();
+    (0..2 * LOG_MEMORY).for_each(|number| log.pin(client(number)));
+    messages(&mut log);
+    for _ in 0..60 {
+        log.resend(PinVersion(0), PinWant::Deltas);
+        log.resend(PinVersion(5), PinWant::Snapshot(client(700)));
     }
-    sent
+    let parts: Vec<PinSnapshot> = messages(&mut log)
+        .into_iter()
+        .filter_map(
+            |message| if let Message::PinSnapshot(part) = message { Some(part) } else { None },
+        )
+        .collect();
+    assert!(parts.iter().zip(&parts[1..]).all(|(one, next)| one.until == Some(next.from)));
+    assert_eq!(parts[0].from, PinSnapshot::START);
+    assert_eq!(parts.iter().map(|part| part.clients.len()).sum::<usize>(), 2 * LOG_MEMORY);
+}
+
+/// Neither a snapshot waits for the changes nor the changes for a snapshot.
+#[test]
+fn parts_and_deltas_take_turns() {
+    let mut log = Log::default();
+    (0..2 * LOG_MEMORY).for_each(|number| log.pin(client(number)));
+    messages(&mut log);
+    log.resend(PinVersion(0), PinWant::Deltas);
+    let first: Vec<bool> = (0..40)
+        .filter_map(|_| log.next_message())
+        .map(|message| matches!(message, Message::PinSnapshot(_)))
+        .collect();
+    assert!(first.windows(2).all(|two| two[0] != two[1]), "{first:?}");
 }
 
 #[test]
-fn deltas_make_the_copy_equal() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
-    (0..1000).for_each(|number| log.pin(client(number)));
-    (0..500).for_each(|number| log.unpin(client(number)));
-    log.answered(7);
-    follow(&mut log, &mut copy, &[]);
-    assert_eq!(copy.version, log.version().0);
-    assert_eq!(copy.clients.len(), 500);
-    assert!(copy.answered.contains(7) && !copy.answered.contains(8));
-}
-
-#[test]
-fn a_gap_is_asked_for_and_filled() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
-    (0..1000).for_each(|number| log.pin(client(number)));
-    follow(&mut log, &mut copy, &[3]);
-    assert!(copy.version < log.version().0);
-    log.resend(PinVersion(copy.version));
-    follow(&mut log, &mut copy, &[]);
-    assert_eq!((copy.version, copy.clients.len()), (1000, 1000));
-}
-
-#[test]
-fn beyond_the_memory_a_snapshot_helps() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
-    let many = u32::try_from(LOG_MEMORY).expect("small") + 100;
-    (0..many).for_each(|number| log.pin(client(number)));
-    while log.next_message().is_some() {}
-    log.resend(PinVersion(0));
-    log.pin(client(many));
-    follow(&mut log, &mut copy, &[]);
-    assert_eq!(copy.version, log.version().0);
-    assert_eq!(copy.clients.len(), many as usize + 1);
-}
-
-/// SPEC 6.7.4: who fences forgets, and everybody learns it.
-#[test]
-fn a_void_log_empties_the_copy() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
-    (0..10).for_each(|number| log.pin(client(number)));
-    follow(&mut log, &mut copy, &[]);
-    log.void();
-    assert!(log.version().0 > copy.version);
-    log.resend(PinVersion(copy.version));
-    follow(&mut log, &mut copy, &[]);
-    assert!(copy.clients.is_empty());
-    assert_eq!(copy.version, log.version().0);
-}
-
-#[test]
-fn what_finds_no_room_is_counted() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
-    (0..10).for_each(|number| log.pin(client(number)));
+fn the_memory_is_bounded() {
+    let mut log = Log::default();
+    for round in 0..3 * LOG_MEMORY {
+        if round % 2 == 0 { log.pin(client(1)) } else { log.unpin(client(1)) }
+    }
+    assert_eq!(log.recent.len(), LOG_MEMORY);
     let Some(Message::PinDelta(delta)) = log.next_message() else { panic!("no delta") };
-    let changes = copy.apply(&delta, 4);
-    assert_eq!((copy.clients.len(), changes.unusable, copy.version), (4, 6, 10));
+    assert_eq!(delta.first, PinVersion(2 * LOG_MEMORY as u64 + 1));
 }
