@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nlb_engine::manage::Command;
 use nlb_engine::packet::ClientPacket;
 use nlb_engine::{Engine, Generation, KernelPlan, Notice, PacketId, Time, Timing, Verdict};
-use nlb_protocol::frame::{Frame, Header, Message, PinRequest, State};
+use nlb_protocol::frame::{Frame, Header, Message, PinRequest, PinWant, State};
 use nlb_protocol::{Buckets, ClusterId, Incarnation, PinVersion, Sequence};
 use nlb_sim::kernel::{Fate, Kernel};
 use nlb_sim::node::{config, nanos};
@@ -280,8 +280,12 @@ impl Work {
         let Some(node) = self.node.engine.as_ref().map(Engine::node) else { return };
         let incarnation = incarnation(node.0);
         let header = Header { cluster: ClusterId(1), node, incarnation, sequence: Sequence(1) };
-        let nothing =
-            PinRequest { owner: node, owner_incarnation: incarnation, after: PinVersion(0) };
+        let nothing = PinRequest {
+            owner: node,
+            owner_incarnation: incarnation,
+            after: PinVersion(0),
+            want: PinWant::Nothing,
+        };
         self.read_frame(&Frame { header, message: Message::PinRequest(nothing) }, self.step);
     }
 
