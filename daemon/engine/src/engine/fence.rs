@@ -131,9 +131,7 @@ impl Engine {
         if (fenced || serves) && twin.ousts(mine, self.now, timing.dead_after) {
             return Some(FenceCause::OwnNodeId);
         }
-        let alone = self.membership.wanted_witness();
-        let deaf = alone.is_some_and(|since| self.now.since(since) >= timing.witness());
-        if deaf && (fenced || serves) {
+        if self.membership.deaf && (fenced || serves) {
             return Some(FenceCause::Deaf);
         }
         let joined = self.now.since(self.membership.joining_since);

@@ -191,10 +191,12 @@ impl Engine {
     /// The time that `poll_timeout` named has come. Calling it early or often does no harm.
     ///
     /// Silence is judged here and nowhere else: hand in the frames that wait first. After a stall
-    /// the oldest of them must not decide that a peer is dead whose latest is still unread.
+    /// the oldest of them must not decide that a peer is dead whose latest is still unread, nor
+    /// that this node is deaf.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
         self.expire_peers();
+        self.judge_receiver();
         self.evaluate();
     }
 

@@ -9,7 +9,7 @@ use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 use super::Engine;
 use crate::config::{Config, Limits, Timing};
 use crate::manage::{Command, Outcome};
-use crate::notice::Notice;
+use crate::notice::{FenceCause, Notice};
 use crate::packet::{ClientPacket, PacketId, Verdict};
 use crate::time::Time;
 
@@ -254,16 +254,11 @@ fn only_a_heartbeat_begins_an_acquaintance() {
     assert_eq!((snapshot.counters.unusable, snapshot.nodes.len()), (1, 1));
 }
 
-/// SPEC 6.8: frames count from their arrival, and all that wait are read before silence is judged.
-#[test]
-fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
-    let mut segment = Segment::new(2);
-    segment.run(SECOND * 2);
-    // What node 2 sends meanwhile waits in the socket of node 1, which stands still.
-    let mut stalled = segment.nodes[0].take();
+/// What node 2 sends for so long, while node 1 stands still: it waits in the socket of node 1.
+fn stall(segment: &mut Segment, time: Duration) -> Vec<(Frame, Time)> {
     let mut waiting = Vec::new();
     let start = segment.now;
-    while segment.now < start + Duration::from_millis(400) {
+    while segment.now < start + time {
         segment.now = segment.now + Duration::from_millis(1);
         let now = segment.now;
         let engine = segment.node(1);
@@ -273,6 +268,17 @@ fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
             waiting.push((transmit.frame, now));
         }
     }
+    waiting
+}
+
+/// SPEC 6.8: frames count from their arrival, and all that wait are read before silence is judged.
+#[test]
+fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    let start = segment.now;
+    let mut stalled = segment.nodes[0].take();
+    let waiting = stall(&mut segment, Duration::from_millis(400));
     let woken = start + Duration::from_millis(1005);
     let engine = stalled.as_mut().expect("it only stands still");
     for (frame, arrival) in waiting {
@@ -282,4 +288,45 @@ fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
     let gone = core::iter::from_fn(|| engine.poll_notice())
         .any(|notice| matches!(notice, Notice::PeerGone { .. }));
     assert!(!gone);
+}
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// SPEC 6.8.2d: the same of the receiver: while frames are read that have waited, nobody seems to
+/// be heard.
+#[test]
+fn a_stalled_node_reads_what_waits_before_it_takes_itself_for_deaf() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    // It has just sent, and so keeps its rights for 700 ms.
+    while segment.node(0).sender.last_left().is_none_or(|left| segment.now.since(left) > TICK) {
+        segment.run(TICK);
+    }
+    let start = segment.now;
+    let mut stalled = segment.nodes[0].take();
+    let waiting = stall(&mut segment, Duration::from_millis(600));
+    let engine = stalled.as_mut().expect("it only stands still");
+    // What follows from the first frames takes its time too.
+    let mut now = start + Duration::from_millis(420);
+    for (frame, arrival) in waiting {
+        engine.handle_frame(frame, arrival, now.max(arrival));
+        now = (now + Duration::from_millis(210)).min(start + Duration::from_millis(640));
+    }
+    engine.handle_timeout(now);
+    assert_eq!(engine.snapshot(now).state, State::Active);
+    // It is deaf when nothing more comes.
+    let mut causes = Vec::new();
+    while now < start + SECOND * 3 {
+        now = now + Duration::from_millis(1);
+        engine.handle_timeout(now);
+        while let Some(transmit) = engine.poll_transmit(now) {
+            engine.handle_sent(transmit.frame.header.sequence, now);
+        }
+        while let Some(notice) = engine.poll_notice() {
+            if let Notice::State { cause: Some(cause), .. } = notice {
+                causes.push(cause);
+            }
+        }
+    }
+    assert_eq!(causes, [FenceCause::Deaf]);
 }

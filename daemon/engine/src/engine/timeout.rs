@@ -46,6 +46,7 @@ impl Engine {
         let retrying = self.retry_at.is_some_and(|at| at > self.now);
         let plan = !retrying && self.kernel.wants(&self.wanted_filter());
         // Only `handle_timeout` judges silence, so it is called again while there is some.
-        plan || !self.waiting.ready.is_empty() || !self.silent_peers().is_empty()
+        let unjudged = !self.silent_peers().is_empty() || self.is_receiver_unjudged();
+        plan || !self.waiting.ready.is_empty() || unjudged
     }
 }
