@@ -21,6 +21,10 @@ pub(super) const ACK: u8 = 0x10;
 /// Segments remembered of a connection: those of some three seconds of a busy one. What is answered
 /// later than that was answered by a retransmission.
 const SEGMENTS: usize = 128;
+/// Segments kept of a connection as they passed.
+const PASSED: usize = 48;
+/// A segment that is sent so often tells that the connection is stuck.
+const STUCK: u32 = 4;
 /// How many doubled answers are kept in full.
 const KEPT: usize = 1000;
 /// How many resets are kept, and repeated segments.
@@ -98,6 +102,27 @@ struct Track {
     asked: VecDeque<Asked>,
     last: Stamp,
     answered: Option<(MacAddr, Stamp)>,
+    passed: VecDeque<Passed>,
+}
+
+/// A segment as it passed, for people who want to know what happened on a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed {
+    /// When.
+    pub at: Stamp,
+    /// The node that it came from; none: from the client.
+    pub from: Option<MacAddr>,
+    /// Sequence and acknowledgement number, FIN 1, SYN 2, RST 4, ACK 16, and bytes of data.
+    pub numbers: (u32, u32, u8, u16),
+}
+
+impl Track {
+    fn note(&mut self, at: Stamp, from: Option<MacAddr>, numbers: (u32, u32, u8, u16)) {
+        if self.passed.len() == PASSED {
+            self.passed.pop_front();
+        }
+        self.passed.push_back(Passed { at, from, numbers });
+    }
 }
 
 /// All connections.
@@ -117,6 +142,8 @@ pub struct Segments {
     pub resets: Vec<Reset>,
     /// Segments with data that a client sent again: lost, or answered too late.
     pub repeated: Vec<Repeated>,
+    /// Connections on which a segment was sent four times, and what passed on them before.
+    pub stuck: Vec<(Connection, Vec<Passed>)>,
 }
 
 impl Segments {
@@ -135,6 +162,7 @@ impl Segments {
             track.asked.retain(|asked| asked.end == sequence.wrapping_add(1));
         }
         track.last = at;
+        track.note(at, None, (sequence, acknowledged, flags, length));
         let control = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
         let end = sequence.wrapping_add(u32::from(length)).wrapping_add(control);
         let counts = length > 0 || control > 0;
@@ -150,6 +178,9 @@ impl Segments {
             if length > 0 && self.repeated.len() < RESETS {
                 let (at, answered) = ((old.at, at), track.answered);
                 self.repeated.push(Repeated { connection, at, answered });
+                if old.copies == STUCK && self.stuck.len() < KEPT {
+                    self.stuck.push((connection, track.passed.iter().copied().collect()));
+                }
             }
             return;
         }
@@ -168,7 +199,7 @@ impl Segments {
         segment: Segment,
         at: Stamp,
     ) {
-        let Segment::Tcp { source, destination, sequence, acknowledged, flags, .. } = segment
+        let Segment::Tcp { source, destination, sequence, acknowledged, flags, length } = segment
         else {
             return;
         };
@@ -180,6 +211,7 @@ impl Segments {
             self.resets.push(Reset { connection, node, at, last });
         }
         let Some(track) = self.tracks.get_mut(&connection) else { return };
+        track.note(at, Some(node), (sequence, acknowledged, flags, length));
         if !reset {
             track.answered = Some((node, at));
         }

@@ -23,6 +23,11 @@ const PUT_BACK: Duration = Duration::from_secs(1);
 /// snapshot, on a busy machine.
 pub(super) const MERGED: Duration = Duration::from_secs(1);
 
+/// The known limit of SPEC 6.9, after the last heartbeat that arrived, at default timing: from
+/// lease + heartbeat + frame delay, when others begin to hold, to the mute server's own end of
+/// rights and the time of a flush. A heartbeat may have arrived an interval before the fault.
+const MUTE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(900));
+
 /// Everything that is known of what was done, and of what the servers did.
 #[derive(Debug)]
 pub(super) struct Blame<'a> {
@@ -109,8 +114,14 @@ impl Blame<'_> {
         })
     }
 
-    /// What it is to the rules that these two answered one packet.
-    pub(super) fn of_twice(&self, at: Stamp, one: MacAddr, other: MacAddr) -> Twice {
+    /// What it is to the rules that these two answered one packet, sent and answered by the second
+    /// at these instants.
+    pub(super) fn of_twice(
+        &self,
+        (sent, at): (Stamp, Stamp),
+        one: MacAddr,
+        other: MacAddr,
+    ) -> Twice {
         let number = |mac| self.cluster.number_of(mac).unwrap_or(0);
         let (one, other) = (number(one), number(other));
         let mut found = Twice::Wrong;
@@ -124,7 +135,8 @@ impl Blame<'_> {
                 }
                 Fault::Mute(server)
                     if (*server == one || *server == other)
-                        && done.during(at, at, Duration::ZERO) =>
+                        && sent >= done.from + MUTE.0
+                        && sent <= done.from + MUTE.1 =>
                 {
                     found = Twice::Mute;
                 }

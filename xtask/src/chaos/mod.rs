@@ -124,7 +124,7 @@ pub(crate) fn run(chaos: &Chaos) -> Result<ExitCode> {
     };
     verdict.wire(&cluster.watcher, &blame);
     verdict.sessions(&book, &cluster.watcher, &blame);
-    verdict.attempts(&attempts, &blame);
+    verdict.attempts(&attempts, &cluster.watcher, &blame);
     verdict.kills(&book, start, &blame);
     verdict.logs(&blame);
     findings.append(&mut verdict.findings);

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nlb_tests::load::{Attempt, RETRANSMITTED};
+use nlb_tests::service::HTTP;
 use nlb_tests::session::Book;
 use nlb_tests::stamp::Stamp;
-use nlb_tests::wire::Watcher;
 use nlb_tests::wire::segments::Reset;
+use nlb_tests::wire::{Exchange, Question, Watcher};
 
 use super::blame::{Blame, Twice};
 use super::schedule::{CALM, Fault};
@@ -62,11 +63,16 @@ impl Verdict {
             let Some((first, _)) = exchange.answers.first() else { continue };
             let others = exchange.answers.iter().filter(|(node, _)| node != first);
             let Some((second, at)) = others.min_by_key(|(_, at)| *at) else { continue };
-            let kind = blame.of_twice(*at, *first, *second);
+            let asked = exchange.asked.first().copied().unwrap_or(*at);
+            let kind = blame.of_twice((asked, *at), *first, *second);
             twice.push((*at, format!("{question:?} {exchange:?}"), kind));
         }
         for doubled in &ledger.segments.doubled {
-            let kind = blame.of_twice(doubled.second.1, doubled.first.0, doubled.second.0);
+            let kind = blame.of_twice(
+                (doubled.asked, doubled.second.1),
+                doubled.first.0,
+                doubled.second.0,
+            );
             // A SYN that was answered twice is there already.
             let known = twice.iter().any(|(at, _, _)| *at == doubled.second.1);
             if !known {
@@ -108,11 +114,13 @@ impl Verdict {
             resets.insert(reset.connection.client, reset);
         }
         for broken in &book.breaks {
-            let server = number(&broken.server);
             // When packets passed, and not when this process, if it was kept waiting, read them.
             let reset = resets.get(&broken.client);
             let times = reset.and_then(|reset| Some((reset.last?.1, reset.at)));
             let (last, noticed) = times.unwrap_or((broken.last, broken.noticed));
+            // One that was accepted and never answered has no name yet.
+            let taken = reset.and_then(|reset| blame.cluster.number_of(reset.last?.0));
+            let server = taken.unwrap_or_else(|| number(&broken.server));
             let cause = blame.of_server(server, last, noticed);
             causes.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));
             if cause.is_none() {
@@ -146,34 +154,50 @@ impl Verdict {
             causes.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));
             if cause.is_none() {
                 let scene = blame.scene(again.at.0);
-                self.find(
-                    &mut shown,
-                    format!("lost without cause, by n{server}: {again:?}; {scene}"),
+                let mut stuck = ledger.segments.stuck.iter();
+                let passed = stuck.find(|(connection, _)| *connection == again.connection);
+                let words = format!(
+                    "lost without cause, by n{server}: {again:?}; {scene}; passed: {passed:?}"
                 );
+                self.find(&mut shown, words);
             }
         }
         self.say("segments that clients sent again", &causes.words());
     }
 
     /// New clients.
-    pub(super) fn attempts(&mut self, attempts: &[Attempt], blame: &Blame<'_>) {
+    pub(super) fn attempts(&mut self, attempts: &[Attempt], watcher: &Watcher, blame: &Blame<'_>) {
+        let ledger = watcher.ledger();
+        let mut asked: HashMap<IpAddr, &Exchange> = HashMap::new();
+        for (question, exchange) in &ledger.exchanges {
+            if let Question::Syn(client, _, _, HTTP, _) = question {
+                asked.insert(*client, exchange);
+            }
+        }
         let (mut failed, mut waited) = (Causes::default(), Causes::default());
-        let (mut shown, mut unexplained) = (0, 0);
+        let (mut shown, mut late) = (0, 0);
         for attempt in attempts.iter().filter(|attempt| attempt.disturbed()) {
+            let exchange = asked.get(&attempt.source);
+            if attempt.server.is_ok() && exchange.is_none_or(|exchange| exchange.asked.len() < 2) {
+                // Answered at once, and read late: this machine had no time for the client.
+                late += 1;
+                continue;
+            }
             let mut cause = blame.of_client(attempt.source, attempt.begun, attempt.total);
             if let Ok(server) = &attempt.server
                 && cause.is_none()
             {
-                let late = attempt.begun + attempt.total;
-                cause = blame.of_server(number(server), attempt.begun, late);
+                let answered = attempt.begun + attempt.total;
+                cause = blame.of_server(number(server), attempt.begun, answered);
             }
             let into = if attempt.server.is_err() { &mut failed } else { &mut waited };
             into.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));
             if cause.is_none() {
-                unexplained += usize::from(attempt.server.is_ok());
                 let owner = blame.owner(attempt.source, attempt.begun);
                 let scene = blame.scene(attempt.begun);
-                let words = format!("new client without cause: {attempt:?}, of {owner:?}; {scene}");
+                let words = format!(
+                    "new client without cause: {attempt:?}, {exchange:?}, of {owner:?}; {scene}"
+                );
                 self.find(&mut shown, words);
             }
         }
@@ -186,8 +210,8 @@ impl Verdict {
             "  longest wait of all others",
             &format!("{:.1?}, of all {:.1?}", usual.unwrap_or_default(), connects.max()),
         );
-        if unexplained > 0 {
-            self.say("  waited without cause", &unexplained.to_string());
+        if late > 0 {
+            self.say("  answered at once, read late", &late.to_string());
         }
     }
 
