@@ -334,6 +334,23 @@ fn the_bus_comes_and_goes() {
     });
 }
 
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn the_second_daemon_on_a_bus_waits_for_the_name() {
+    on_a_bus(&[100, 100], |cluster, bus| {
+        ensure!(cluster.nodes[1].terminate(LIMIT)?.success());
+        cluster.nodes[1].bus = bus.address();
+        cluster.nodes[1].start()?;
+        cluster.nodes[1].wait_log("another daemon has the name", LIMIT)?;
+        cluster.wait_settled(2)?;
+        let local = |id: u8| format!("o \"{CLUSTER}/node/{id:016x}\"");
+        ensure!(get(bus, "LocalNode")? == local(1));
+        ensure!(cluster.nodes[0].terminate(LIMIT)?.success());
+        let second = || get(bus, "LocalNode").is_ok_and(|is| is == local(2));
+        wait_until("the name", LIMIT, second)
+    });
+}
+
 /// Clients that read and follow, and for how long.
 const CLIENTS: usize = 200;
 const CROWD_TIME: Duration = Duration::from_secs(10);
