@@ -226,6 +226,9 @@ pub enum WeightMode {
     Loadavg,
     Loadavg5,
     Loadavg15,
+    Cpu,
+    Memory,
+    Connections,
 }
 
 impl WeightMode {
@@ -237,6 +240,9 @@ impl WeightMode {
             Self::Loadavg => "loadavg",
             Self::Loadavg5 => "loadavg5",
             Self::Loadavg15 => "loadavg15",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Connections => "connections",
         }
     }
 }

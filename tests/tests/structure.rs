@@ -38,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests", &["nlb-protocol"]),
     ("tests/sim", &["nlb-protocol", "nlb-engine"]),
     ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
+    ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
     ("xtask", &["nlb-protocol", "nlb-tests"]),
 ];
 

@@ -8,6 +8,7 @@ use nlb_engine::manage::{
     BucketView, ClientView, Command, CommandError, Explanation, Outcome, Snapshot,
 };
 use nlb_protocol::auth::KeyRing;
+use nlb_protocol::frame::Load;
 use tokio::sync::oneshot;
 
 use crate::config::Port;
@@ -41,6 +42,8 @@ pub(super) enum ClusterRequest {
     },
     /// The keys of the cluster: the first signs from now on.
     Keys(KeyRing),
+    /// How loaded this node is.
+    Load(Load),
     /// What the kernel's applier reports for this cluster.
     Kernel(KernelEvent),
     /// End without handing over.

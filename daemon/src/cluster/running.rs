@@ -5,7 +5,7 @@ use std::time::Duration;
 use nlb_engine::manage::{Command, CommandError, Outcome};
 use nlb_engine::{Config as EngineConfig, Engine, Limits, Time};
 use nlb_protocol::addr::heartbeat_group;
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{Load, State};
 use nlb_protocol::{Incarnation, Weight};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,7 +20,7 @@ use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::ClusterRules;
 use crate::link::Interface;
-use crate::weight::{Weigher, WeightSource, read_load};
+use crate::weight::{Reading, Weigher, WeightSource};
 
 /// How long the rules of a cluster may take to be in force.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -65,6 +65,8 @@ pub(super) struct Running {
     pub(super) started: Time,
     /// What decides on its weight.
     pub(super) weigher: Weigher,
+    /// How loaded the peers were told that this node is.
+    load: Load,
     /// Its queue.
     pub(super) queue: u16,
     requests: mpsc::Sender<ClusterRequest>,
@@ -100,7 +102,8 @@ impl Running {
         };
         let netlink = Netlink::connect().map_err(|error| failed(error.into()))?;
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
-        let weight = config.weight.initial(read_load());
+        let weigher = Weigher::new(config.weight, config.weight_rules);
+        let weight = weigher.weight();
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
         let rules = rules(config, &engine_config, &around.interfaces, around.queue);
@@ -162,7 +165,8 @@ impl Running {
         let running = Self {
             config: config.clone(),
             started: now(),
-            weigher: Weigher::new(config.weight, config.weight_interval, weight),
+            weigher,
+            load: Load::default(),
             queue: around.queue,
             requests,
             views,
@@ -264,10 +268,26 @@ impl Running {
         if old.keys != config.keys {
             self.tell(ClusterRequest::Keys(config.keys.ring())).await;
         }
+        if old.weight_rules != config.weight_rules {
+            self.weigher.set_rules(config.weight_rules);
+        }
         if old.weight != config.weight {
             self.set_weight_source(Some(config.weight)).await;
         }
         self.config = config.clone();
+    }
+
+    /// Takes in what was measured, and has the weight follow it.
+    pub(super) async fn weigh(&mut self, reading: &Reading) {
+        let load = self.weigher.sample(reading, now());
+        if load != self.load {
+            self.load = load;
+            self.tell(ClusterRequest::Load(load)).await;
+        }
+        let nodes = self.views.borrow().snapshot.nodes.clone();
+        if let Some(weight) = self.weigher.decide(&nodes, now()) {
+            let _ = self.command(Command::SetWeight(weight)).await;
+        }
     }
 
     /// Takes the weight from elsewhere; `None` keeps the present one.
@@ -287,7 +307,6 @@ pub(super) fn can_become(old: &ClusterConfig, new: &ClusterConfig) -> bool {
         && old.sticky_idle == new.sticky_idle
         && old.offload == new.offload
         && old.min_members == new.min_members
-        && old.weight_interval == new.weight_interval
 }
 
 fn engine_config(

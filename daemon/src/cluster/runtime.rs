@@ -199,6 +199,7 @@ impl Runtime {
                 self.parts.links.set_addresses(addresses, &mut self.drops);
             }
             ClusterRequest::Keys(keys) => self.parts.keys = keys,
+            ClusterRequest::Load(load) => self.parts.engine.handle_load(load),
             ClusterRequest::Kernel(event) => self.handle_kernel(event),
             ClusterRequest::Stop => self.ended = true,
         }

@@ -23,7 +23,7 @@ use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, QueuePath};
 use crate::manage::{EventSink, KernelPath, Known};
 use crate::queue;
-use crate::weight::read_load;
+use crate::weight::Meter;
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
 /// other programs take when nobody told them otherwise.
@@ -82,6 +82,7 @@ pub struct Supervisor {
     pub(super) upkeep: Upkeep,
     /// Names of nodes, those that have gone included.
     names: BTreeMap<NodeId, String>,
+    meter: Meter,
     cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
 }
@@ -128,6 +129,7 @@ impl Supervisor {
             installer: Installer::open(run_dir)?,
             upkeep: Upkeep::new(),
             names: BTreeMap::new(),
+            meter: Meter::new(),
             cluster_events,
             happened,
         })
@@ -305,11 +307,9 @@ impl Supervisor {
 
     /// Reads the load and has the weights follow it.
     pub async fn weigh(&mut self) {
-        let Some(load) = read_load() else { return };
+        let reading = self.meter.read();
         for running in self.clusters.values_mut() {
-            if let Some(weight) = running.weigher.sample(load, now()) {
-                let _ = running.command(Command::SetWeight(weight)).await;
-            }
+            running.weigh(&reading).await;
         }
     }
 

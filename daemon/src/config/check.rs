@@ -20,6 +20,7 @@ use super::read::{Raw, RawCluster};
 use super::source::{At, Sources, Spot};
 use super::system::System;
 use super::{address, values};
+use crate::weight::{ShareBounds, WeightRules};
 
 /// A peer is dead after at least so many heartbeats, or a single lost frame shakes the cluster
 /// (SPEC 6.2).
@@ -149,7 +150,7 @@ impl Check<'_> {
             keys,
             key_file,
             weight: raw.weight.as_ref().map(|weight| weight.value).unwrap_or_default(),
-            weight_interval: value_or(&raw.weight_interval, Duration::from_secs(7)),
+            weight_rules: self.weight_rules(raw),
             timing,
             sticky_idle: value_or(&raw.sticky_idle, Duration::from_secs(1800)),
             offload: value_or(&raw.offload, true),
@@ -233,6 +234,23 @@ impl Check<'_> {
             self.refuse_value(spot, "dead_after_ms", &allowed);
         }
         Timing { heartbeat, dead_after }
+    }
+
+    fn weight_rules(&mut self, raw: &RawCluster) -> WeightRules {
+        let default = WeightRules::default();
+        let min_percent = value_or(&raw.min_share, default.bounds.min_percent);
+        let max_percent = value_or(&raw.max_share, default.bounds.max_percent);
+        if min_percent > max_percent
+            && let Some(at) = raw.min_share.as_ref().or(raw.max_share.as_ref())
+        {
+            let allowed = format!("at most max_share_percent ({max_percent})");
+            self.refuse_value(at.spot, "min_share_percent", &allowed);
+        }
+        WeightRules {
+            interval: value_or(&raw.weight_interval, default.interval),
+            warm_up: value_or(&raw.warm_up, default.warm_up),
+            bounds: ShareBounds { min_percent, max_percent },
+        }
     }
 
     fn keys(&mut self, raw: &RawCluster) -> Option<(Option<PathBuf>, Keys)> {

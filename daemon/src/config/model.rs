@@ -9,7 +9,7 @@ use nlb_engine::Timing;
 use nlb_protocol::{ClusterId, ClusterMac, MacMode, NodeId};
 
 use super::keys::Keys;
-use crate::weight::WeightSource;
+use crate::weight::{WeightRules, WeightSource};
 
 /// The most clusters on one host: each has its task, queue and sockets on every interface.
 pub const MAX_CLUSTERS: usize = 8;
@@ -150,8 +150,8 @@ pub struct ClusterConfig {
     pub key_file: Option<PathBuf>,
     /// Where the weight comes from.
     pub weight: WeightSource,
-    /// How often a measured weight may change.
-    pub weight_interval: Duration,
+    /// How a weight is made of it.
+    pub weight_rules: WeightRules,
     /// The timers.
     pub timing: Timing,
     /// How long a client that sends nothing stays with its node.

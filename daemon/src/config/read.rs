@@ -45,6 +45,9 @@ pub(super) struct RawCluster {
     pub(super) insecure: Option<At<bool>>,
     pub(super) weight: Option<At<WeightSource>>,
     pub(super) weight_interval: Option<At<Duration>>,
+    pub(super) warm_up: Option<At<Duration>>,
+    pub(super) min_share: Option<At<u8>>,
+    pub(super) max_share: Option<At<u8>>,
     pub(super) heartbeat: Option<At<Duration>>,
     pub(super) dead_after: Option<At<Duration>>,
     pub(super) sticky_idle: Option<At<Duration>>,
@@ -69,6 +72,9 @@ impl RawCluster {
             insecure: None,
             weight: None,
             weight_interval: None,
+            warm_up: None,
+            min_share: None,
+            max_share: None,
             heartbeat: None,
             dead_after: None,
             sticky_idle: None,
@@ -78,7 +84,7 @@ impl RawCluster {
     }
 }
 
-const CLUSTER_FIELDS: [&str; 16] = [
+const CLUSTER_FIELDS: [&str; 19] = [
     "id",
     "interfaces",
     "addresses",
@@ -90,6 +96,9 @@ const CLUSTER_FIELDS: [&str; 16] = [
     "insecure",
     "weight",
     "weight_interval_s",
+    "warm_up_s",
+    "min_share_percent",
+    "max_share_percent",
     "heartbeat_ms",
     "dead_after_ms",
     "sticky_idle_s",
@@ -275,6 +284,18 @@ impl Reader<'_> {
                 "weight_interval_s" => {
                     let interval = self.duration(name, value, 1..=3600, Duration::from_secs);
                     self.put(&mut raw.weight_interval, name, interval);
+                }
+                "warm_up_s" => {
+                    let length = self.duration(name, value, 0..=3600, Duration::from_secs);
+                    self.put(&mut raw.warm_up, name, length);
+                }
+                "min_share_percent" => {
+                    let share = self.number(name, value, 0..=50);
+                    self.put(&mut raw.min_share, name, share);
+                }
+                "max_share_percent" => {
+                    let share = self.number(name, value, 1..=100);
+                    self.put(&mut raw.max_share, name, share);
                 }
                 "heartbeat_ms" => {
                     let heartbeat = self.duration(name, value, 5..=10_000, Duration::from_millis);

@@ -21,7 +21,8 @@ pub(super) const CLUSTER_NAME: &str =
     "a text of 1 to 15 characters: a letter a to z, then a to z, 0 to 9, _ and -";
 
 const NODE_NAME: &str = "a text of 1 to 64 bytes without control characters";
-const WEIGHTS: &str = "LoadAverage, LoadAverage5, LoadAverage15 or Manual(1 to 65535)";
+const WEIGHTS: &str = "LoadAverage, LoadAverage5, LoadAverage15, Cpu, Memory, Connections or \
+     Manual(1 to 65535)";
 const MAC: &str = "a text like \"02:4e:4c:42:00:01\"";
 
 /// What `interfaces` may hold.
@@ -141,6 +142,9 @@ impl Reader<'_> {
                 "LoadAverage" => WeightSource::LoadAverage,
                 "LoadAverage5" => WeightSource::LoadAverage5,
                 "LoadAverage15" => WeightSource::LoadAverage15,
+                "Cpu" => WeightSource::Cpu,
+                "Memory" => WeightSource::Memory,
+                "Connections" => WeightSource::Connections,
                 _ => return self.refuse("weight", node, WEIGHTS),
             },
             Value::Tuple(Some(word), items) if word == "Manual" && items.len() == 1 => {

@@ -28,12 +28,11 @@ pub(super) fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, ManageError> {
 
 /// `None`: manual, with the weight that the node has.
 pub(super) fn weight_source(mode: &str) -> Result<Option<WeightSource>, ManageError> {
-    match mode {
-        "manual" => Ok(None),
-        "loadavg" => Ok(Some(WeightSource::LoadAverage)),
-        "loadavg5" => Ok(Some(WeightSource::LoadAverage5)),
-        "loadavg15" => Ok(Some(WeightSource::LoadAverage15)),
-        _ => Err(invalid("mode", mode, "manual, loadavg, loadavg5 or loadavg15")),
+    const MODES: &str = "manual, loadavg, loadavg5, loadavg15, cpu, memory or connections";
+    match WeightSource::measured(mode) {
+        Some(source) => Ok(Some(source)),
+        None if mode == "manual" => Ok(None),
+        None => Err(invalid("mode", mode, MODES)),
     }
 }
 

@@ -1,110 +1,80 @@
 //! The weight of this node: where it comes from, and how a measured load becomes one.
 //!
 //! The higher the weight, the less traffic: shares are proportional to 1/weight. A measured weight
-//! closes a loop (share drives load drives weight), so it must be dull. `damper.rs` says how, and
-//! why the loop settles. Pure but for [`read_load`]; the cluster's task calls [`Weigher::sample`].
+//! closes a loop (share drives load drives weight), so it must be dull: `balance.rs` says how, and
+//! why it settles. Pure but for [`Meter`]; the main thread calls [`Weigher::sample`] and
+//! [`Weigher::decide`] once a second.
 
-mod damper;
+mod balance;
+mod share;
+mod source;
 
 use core::time::Duration;
 
 use nlb_engine::Time;
+use nlb_engine::manage::NodeView;
 use nlb_protocol::Weight;
+use nlb_protocol::frame::{Load, State};
 
-pub use damper::{BASE, Damper, SAMPLE_INTERVAL, THRESHOLD_PERCENT};
+pub use balance::{BASE, Balancer, DEAD_BAND, Peer, RANGE};
+pub use share::{COLD, ShareBounds, WarmUp};
+pub use source::{Meter, Reading, WeightSource};
 
-/// Where the weight of this node comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum WeightSource {
-    /// The load average over one minute, per core.
-    #[default]
-    LoadAverage,
-    /// The load average over five minutes, per core.
-    LoadAverage5,
-    /// The load average over fifteen minutes, per core.
-    LoadAverage15,
-    /// This weight, until somebody sets another.
-    Manual(Weight),
+/// How often the load is to be sampled.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a weight is made, beside where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightRules {
+    /// How often a measured weight may change.
+    pub interval: Duration,
+    /// How long a node takes to come to its share. Not where the weight is set by hand.
+    pub warm_up: Duration,
+    /// The bounds of the share of a measured weight.
+    pub bounds: ShareBounds,
 }
 
-impl WeightSource {
-    /// Its name in the status and in `nlbctl weight_mode`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LoadAverage => "loadavg",
-            Self::LoadAverage5 => "loadavg5",
-            Self::LoadAverage15 => "loadavg15",
-            Self::Manual(_) => "manual",
+impl Default for WeightRules {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(7),
+            warm_up: Duration::from_secs(30),
+            bounds: ShareBounds::default(),
         }
     }
-
-    /// The weight to begin with, before anything was damped.
-    #[must_use]
-    pub fn initial(self, load: Option<Load>) -> Weight {
-        match self {
-            Self::Manual(weight) => weight,
-            measured => load
-                .and_then(|load| measured.measure(load))
-                .map_or(Weight::DEFAULT, damper::weight_of),
-        }
-    }
-
-    /// What this source reads, per core; `None` if it reads nothing.
-    fn measure(self, load: Load) -> Option<f64> {
-        let average = match self {
-            Self::LoadAverage => load.one,
-            Self::LoadAverage5 => load.five,
-            Self::LoadAverage15 => load.fifteen,
-            Self::Manual(_) => return None,
-        };
-        Some(average / f64::from(load.cores.max(1))).filter(|load| load.is_finite())
-    }
-}
-
-/// The load averages of the machine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Load {
-    /// Over one minute.
-    pub one: f64,
-    /// Over five minutes.
-    pub five: f64,
-    /// Over fifteen minutes.
-    pub fifteen: f64,
-    /// How many cores share it.
-    pub cores: u32,
-}
-
-/// Reads the load of this machine; `None` where there is no such thing, and then a measured weight
-/// stays as it is. It costs two small files.
-#[must_use]
-pub fn read_load() -> Option<Load> {
-    let averages = sysinfo::System::load_average().ok()?;
-    // Every core of the machine, as the average counts: not only those this process may use.
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
-    let cores = system.cpus().len();
-    Some(Load {
-        one: averages.one,
-        five: averages.five,
-        fifteen: averages.fifteen,
-        cores: u32::try_from(cores).unwrap_or(u32::MAX),
-    })
 }
 
 /// What decides on the weight of this node in one cluster.
 #[derive(Debug, Clone)]
 pub struct Weigher {
     source: WeightSource,
-    damper: Damper,
+    rules: WeightRules,
+    balancer: Balancer,
+    /// What the balancer found, before warm-up and bounds.
+    found: Weight,
+    /// What the cluster was told.
+    told: Weight,
+    warm_up: WarmUp,
 }
 
 impl Weigher {
-    /// Begins with the weight that [`WeightSource::initial`] gave.
+    /// Begins to weigh.
     #[must_use]
-    pub fn new(source: WeightSource, interval: Duration, weight: Weight) -> Self {
-        Self { source, damper: Damper::new(interval, weight) }
+    pub fn new(source: WeightSource, rules: WeightRules) -> Self {
+        let found = match source {
+            WeightSource::Manual(weight) => weight,
+            _ => Weight::DEFAULT,
+        };
+        let mut weigher = Self {
+            source,
+            rules,
+            balancer: Balancer::new(source.window(), rules.interval, found),
+            found,
+            told: found,
+            warm_up: WarmUp::new(rules.warm_up),
+        };
+        weigher.told = weigher.bounded(&[], Time::ZERO);
+        weigher
     }
 
     /// Where the weight comes from now.
@@ -113,33 +83,100 @@ impl Weigher {
         self.source
     }
 
-    /// The weight that was last decided on.
+    /// The weight that the cluster is told.
     #[must_use]
     pub fn weight(&self) -> Weight {
-        self.damper.weight()
+        self.told
     }
 
     /// Takes the weight from elsewhere; `None` keeps the present one until another is set. Gives
     /// the weight to take at once, if it is another.
     pub fn set_source(&mut self, source: Option<WeightSource>) -> Option<Weight> {
-        self.source = source.unwrap_or(WeightSource::Manual(self.weight()));
-        match self.source {
-            WeightSource::Manual(weight) if weight != self.weight() => {
-                self.damper = Damper::new(self.damper.interval(), weight);
-                Some(weight)
-            }
-            _ => {
-                self.damper = Damper::new(self.damper.interval(), self.weight());
-                None
-            }
+        let same = source.is_some_and(|source| source == self.source);
+        self.source = source.unwrap_or(WeightSource::Manual(self.told));
+        if let WeightSource::Manual(weight) = self.source {
+            self.found = weight;
+        }
+        if !same {
+            let window = self.source.window();
+            self.balancer = Balancer::new(window, self.rules.interval, self.found);
+        }
+        (self.found != self.told && self.is_manual()).then(|| {
+            self.told = self.found;
+            self.told
+        })
+    }
+
+    /// Weighs by other rules from now on.
+    pub fn set_rules(&mut self, rules: WeightRules) {
+        self.rules = rules;
+        self.warm_up.set_length(rules.warm_up);
+        self.balancer = Balancer::new(self.source.window(), rules.interval, self.found);
+    }
+
+    /// Takes a measured load in; gives what the peers are to be told of it.
+    pub fn sample(&mut self, reading: &Reading, now: Time) -> Load {
+        if let Some(load) = self.source.load(reading) {
+            self.balancer.sample(load, now);
+        }
+        match self.balancer.load() {
+            // In range by the clamp.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            Some(load) if !self.is_manual() => Load {
+                measure: self.source.measure(),
+                permille: (load * 1000.0).round().clamp(0.0, f64::from(u16::MAX)) as u16,
+            },
+            _ => Load::default(),
         }
     }
 
-    /// What the load means: the weight to take, if it is to change. To be called every
-    /// [`SAMPLE_INTERVAL`].
-    pub fn sample(&mut self, load: Load, now: Time) -> Option<Weight> {
-        let measured = self.source.measure(load)?;
-        self.damper.sample(measured, now)
+    /// The weight to take, if it is to change, from all nodes as this one sees them.
+    pub fn decide(&mut self, nodes: &[NodeView], now: Time) -> Option<Weight> {
+        let state = nodes.iter().find(|node| node.local).map(|node| node.state);
+        match state {
+            Some(State::Active) => self.warm_up.warm(now),
+            Some(State::Joining | State::Fenced) | None => self.warm_up.cool(),
+            Some(State::Draining | State::Leaving | State::Restarting) => {}
+        }
+        if self.is_manual() {
+            return None;
+        }
+        let others = nodes.iter().filter(|node| !node.local && node.state == State::Active);
+        let measure = self.source.measure();
+        let peers: Vec<Peer> = others
+            .clone()
+            .filter(|node| node.load.measure == measure)
+            .map(|node| Peer { weight: node.weight, load: f64::from(node.load.permille) / 1000.0 })
+            .collect();
+        if state == Some(State::Active)
+            && self.warm_up.is_over()
+            && let Some(weight) = self.balancer.decide(self.found, &peers, now)
+        {
+            self.found = weight;
+        }
+        let others: Vec<Weight> = others.map(|node| node.weight).collect();
+        let bounded = self.bounded(&others, now);
+        // What the bounds move by less than a percent follows the others' weights, not the load.
+        let moved = u32::from(bounded.get().abs_diff(self.told.get()));
+        let close = moved * 100 < u32::from(self.told.get());
+        if bounded == self.told || close && bounded != self.found {
+            return None;
+        }
+        self.told = bounded;
+        Some(bounded)
+    }
+
+    /// What was found, with warm-up and within the bounds of the share.
+    fn bounded(&self, others: &[Weight], now: Time) -> Weight {
+        if self.is_manual() {
+            return self.found;
+        }
+        let weight = f64::from(self.found.get()) * self.warm_up.factor(now);
+        self.rules.bounds.apply(weight, others)
+    }
+
+    fn is_manual(&self) -> bool {
+        matches!(self.source, WeightSource::Manual(_))
     }
 }
 

@@ -1,3 +1,7 @@
+use nlb_engine::manage::NodeView;
+use nlb_protocol::frame::{Load, State};
+use nlb_protocol::{Incarnation, NodeId, Weight};
+
 use super::*;
 
 fn seconds(seconds: u64) -> Time {
@@ -8,104 +12,185 @@ fn weight(value: u16) -> Weight {
     Weight::new(value).unwrap()
 }
 
-const INTERVAL: Duration = Duration::from_secs(7);
+fn node(id: u64, state: State, weighs: u16, load: Load) -> NodeView {
+    NodeView {
+        id: NodeId(id),
+        incarnation: Incarnation(1),
+        name: String::new(),
+        software: String::new(),
+        load,
+        state,
+        weight: weight(weighs),
+        buckets: 0,
+        pins: 0,
+        local: id == 1,
+        hears_us: true,
+        last_heard: Duration::ZERO,
+    }
+}
 
-#[test]
-fn the_formula() {
-    let load = |one| Some(Load { one, five: 0.0, fifteen: 4.0, cores: 4 });
-    assert_eq!(WeightSource::LoadAverage.initial(load(0.0)).get(), 100);
-    assert_eq!(WeightSource::LoadAverage.initial(load(4.0)).get(), 200);
-    assert_eq!(WeightSource::LoadAverage.initial(load(36.0)).get(), 1000);
-    assert_eq!(WeightSource::LoadAverage5.initial(load(36.0)).get(), 100);
-    assert_eq!(WeightSource::LoadAverage15.initial(load(0.0)).get(), 200);
-    assert_eq!(WeightSource::LoadAverage.initial(load(1e12)).get(), 65535);
-    assert_eq!(WeightSource::LoadAverage.initial(load(-3.0)).get(), 100);
-    assert_eq!(WeightSource::LoadAverage.initial(load(f64::NAN)), Weight::DEFAULT);
-    assert_eq!(WeightSource::Manual(weight(7)).initial(None).get(), 7);
+fn busy(busy: f64) -> Reading {
+    Reading { cores: 4, busy: Some(busy), ..Reading::default() }
+}
+
+fn rules() -> WeightRules {
+    WeightRules { warm_up: Duration::ZERO, ..WeightRules::default() }
 }
 
 #[test]
-fn small_changes_are_none() {
-    let mut damper = Damper::new(INTERVAL, weight(100));
-    for second in 0..100 {
-        let load = if second % 2 == 0 { 0.0 } else { 0.2 };
-        assert_eq!(damper.sample(load, seconds(second)), None);
+fn what_is_measured() {
+    let reading = Reading {
+        cores: 4,
+        busy: Some(0.5),
+        averages: Some([2.0, 80.0, f64::NAN]),
+        memory: Some(0.25),
+        connections: Some(400),
+    };
+    let load = |source: WeightSource| source.load(&reading);
+    assert_eq!(load(WeightSource::Cpu), Some(0.5));
+    assert_eq!(load(WeightSource::Memory), Some(0.25));
+    assert_eq!(load(WeightSource::Connections), Some(0.1));
+    assert_eq!(load(WeightSource::LoadAverage), Some(0.5), "nobody waits");
+    let waiting = load(WeightSource::LoadAverage5).unwrap();
+    assert!((0.6..0.8).contains(&waiting), "18 a core wait: {waiting}");
+    assert_eq!(load(WeightSource::LoadAverage15), Some(0.5), "no number says nothing");
+    assert_eq!(load(WeightSource::Manual(weight(9))), None);
+    assert_eq!(WeightSource::Cpu.load(&Reading::default()), None);
+}
+
+#[test]
+fn every_source_has_its_own_name_and_number() {
+    for source in WeightSource::MEASURED {
+        assert_eq!(WeightSource::measured(source.name()), Some(source));
+        let same = |other: &&WeightSource| other.measure() == source.measure();
+        assert_eq!(WeightSource::MEASURED.iter().filter(same).count(), 1);
+        assert_ne!(source.measure(), 0);
+    }
+    assert_eq!(WeightSource::measured("manual"), None);
+    assert_eq!(WeightSource::Manual(weight(1)).measure(), 0);
+}
+
+#[test]
+fn this_machine_can_be_measured() {
+    let mut meter = Meter::new();
+    let reading = meter.read();
+    assert!(reading.cores > 0);
+    assert!(reading.averages.is_some_and(|all| all.iter().all(|one| *one >= 0.0)));
+    assert!(reading.memory.is_some_and(|part| (0.0..=1.0).contains(&part)));
+    assert!(reading.busy.is_some_and(|part| (0.0..=1.0).contains(&part)));
+}
+
+#[test]
+fn whoever_is_busier_takes_less() {
+    let mut weigher = Weigher::new(WeightSource::Cpu, rules());
+    let peer = Load { measure: 1, permille: 300 };
+    let nodes = [
+        node(1, State::Active, 100, Load::default()),
+        node(2, State::Active, 100, peer),
+        // These say nothing that could be compared, or take no part.
+        node(3, State::Active, 100, Load { measure: 2, permille: 9 }),
+        node(4, State::Fenced, 100, Load { measure: 1, permille: 9 }),
+    ];
+    let said = weigher.sample(&busy(0.9), seconds(0));
+    assert_eq!(said, Load { measure: 1, permille: 900 });
+    let first = weigher.decide(&nodes, seconds(0)).unwrap();
+    assert!(first > weight(110), "{first:?}");
+    for second in 1..7 {
+        weigher.sample(&busy(0.9), seconds(second));
+        assert_eq!(weigher.decide(&nodes, seconds(second)), None, "once in an interval");
+    }
+    weigher.sample(&busy(0.9), seconds(7));
+    assert!(
+        weigher.decide(&nodes, seconds(7)).unwrap() > first,
+        "as long as there is a difference"
+    );
+}
+
+#[test]
+fn small_differences_and_idle_nodes_change_nothing() {
+    for (own, peer) in [(0.52, 500), (0.0, 10), (0.01, 0), (0.96, 950)] {
+        let mut weigher = Weigher::new(WeightSource::Cpu, rules());
+        let nodes = [
+            node(1, State::Active, 100, Load::default()),
+            node(2, State::Active, 100, Load { measure: 1, permille: peer }),
+        ];
+        for second in 0..60 {
+            weigher.sample(&busy(own), seconds(second));
+            let own = if own == 0.01 { 0.0 } else { own };
+            weigher.sample(&busy(own), seconds(second));
+            assert_eq!(weigher.decide(&nodes, seconds(second)), None, "{own} beside {peer}");
+        }
     }
 }
 
 #[test]
-fn changes_at_most_once_per_interval() {
-    let mut damper = Damper::new(INTERVAL, weight(100));
-    let mut changes = Vec::new();
+fn the_weight_stays_in_its_range_whatever_is_measured() {
+    let mut weigher = Weigher::new(WeightSource::Cpu, rules());
+    let nodes = [
+        node(1, State::Active, 100, Load::default()),
+        node(2, State::Active, 100, Load { measure: 1, permille: 0 }),
+    ];
+    let mut highest = 0;
+    for second in 0..2000 {
+        let reading = if second % 3 == 0 { f64::NAN } else { 1e300 };
+        weigher.sample(&busy(reading), seconds(second));
+        highest = weigher.decide(&nodes, seconds(second)).map_or(highest, |w| highest.max(w.get()));
+    }
+    assert_eq!(highest, RANGE.1);
+}
+
+#[test]
+fn a_starting_node_warms_up() {
+    let rules = WeightRules { warm_up: Duration::from_secs(30), ..WeightRules::default() };
+    let mut weigher = Weigher::new(WeightSource::Cpu, rules);
+    assert_eq!(weigher.weight().get(), 400, "cold before anybody hears of it");
+    let mut weights = Vec::new();
     for second in 0..60 {
-        // A load that rises and never rests.
-        if damper.sample(second as f64, seconds(second)).is_some() {
-            changes.push(second);
+        let state = if second < 5 { State::Joining } else { State::Active };
+        let nodes = [node(1, state, 100, Load::default())];
+        weigher.sample(&busy(0.1), seconds(second));
+        if let Some(weight) = weigher.decide(&nodes, seconds(second)) {
+            weights.push((second, weight.get()));
         }
     }
-    assert!(changes.len() >= 4, "{changes:?}");
-    assert!(changes.windows(2).all(|pair| pair[1] - pair[0] >= 7), "{changes:?}");
+    assert!(weights.is_sorted_by(|a, b| a.1 > b.1), "{weights:?}");
+    assert_eq!(weights.last().map(|(_, weight)| *weight), Some(100));
+    assert_eq!(weights.last().map(|(second, _)| *second), Some(35));
+    assert_eq!(weights.len(), 6, "{weights:?}");
+    // Fenced: it begins again.
+    let fenced = [node(1, State::Fenced, 100, Load::default())];
+    assert_eq!(weigher.decide(&fenced, seconds(70)).unwrap().get(), 400);
 }
 
 #[test]
-fn one_spike_is_smoothed() {
-    let mut damper = Damper::new(Duration::ZERO, weight(100));
-    assert_eq!(damper.sample(0.0, seconds(0)), None);
-    // A quarter of the way: 100 × (1 + 0.5).
-    assert_eq!(damper.sample(2.0, seconds(1)), Some(weight(150)));
-    assert_eq!(damper.sample(f64::INFINITY, seconds(2)), None);
-}
-
-/// Share drives load drives weight: nodes of different strength under one demand. The load
-/// averages lag by a minute, as the kernel's do.
-fn closed_loop(strengths: &[f64], demand: f64, hours: u64) -> (Vec<u16>, u64) {
-    let mut loads = vec![0.0; strengths.len()];
-    let mut dampers = vec![Damper::new(INTERVAL, weight(100)); strengths.len()];
-    let mut last_change = 0;
-    for second in 0..hours * 3600 {
-        let total: f64 = dampers.iter().map(|d| 1.0 / f64::from(d.weight().get())).sum();
-        for ((load, damper), strength) in loads.iter_mut().zip(&mut dampers).zip(strengths) {
-            let share = 1.0 / f64::from(damper.weight().get()) / total;
-            let instant = demand * share / strength;
-            *load += (instant - *load) / 60.0;
-            if damper.sample(*load, seconds(second)).is_some() {
-                last_change = second;
-            }
-        }
-    }
-    (dampers.iter().map(|d| d.weight().get()).collect(), last_change)
-}
-
-#[test]
-fn the_closed_loop_settles() {
-    for strengths in [vec![1.0, 1.0], vec![1.0, 2.0], vec![1.0, 1.0, 4.0], vec![1.0; 8]] {
-        for demand in [0.1, 1.0, 3.0, 10.0, 100.0, 1000.0] {
-            let (weights, last_change) = closed_loop(&strengths, demand, 2);
-            assert!(last_change < 1200, "{strengths:?} {demand}: {weights:?}, {last_change} s");
-        }
-    }
-    // The stronger node ends up with more.
-    let (weights, _) = closed_loop(&[1.0, 4.0], 4.0, 1);
-    assert!(weights[0] > weights[1], "{weights:?}");
-}
-
-#[test]
-fn sources_change_hands() {
-    let load = Load { one: 3.0, five: 0.0, fifteen: 0.0, cores: 1 };
-    let mut weigher = Weigher::new(WeightSource::LoadAverage, INTERVAL, weight(100));
-    assert_eq!(weigher.sample(load, seconds(0)), Some(weight(400)));
-    // Manual without a weight keeps the present one.
+fn a_weight_set_by_hand_is_taken_at_once() {
+    let mut weigher = Weigher::new(WeightSource::Manual(weight(250)), WeightRules::default());
+    assert_eq!(weigher.weight(), weight(250));
+    let manual = Some(WeightSource::Manual(weight(7)));
+    assert_eq!(weigher.set_source(manual), Some(weight(7)));
+    assert_eq!(weigher.set_source(manual), None);
+    assert_eq!(weigher.sample(&busy(0.9), seconds(1)), Load::default(), "nothing to compare");
+    assert_eq!(weigher.decide(&[node(1, State::Active, 7, Load::default())], seconds(9)), None);
+    // What is measured goes on from there, and by hand it stays where it was.
+    assert_eq!(weigher.set_source(Some(WeightSource::Cpu)), None);
     assert_eq!(weigher.set_source(None), None);
-    assert_eq!(weigher.source(), WeightSource::Manual(weight(400)));
-    assert_eq!(weigher.sample(load, seconds(100)), None);
-    assert_eq!(weigher.set_source(Some(WeightSource::Manual(weight(9)))), Some(weight(9)));
-    assert_eq!(weigher.weight(), weight(9));
-    assert_eq!(weigher.set_source(Some(WeightSource::LoadAverage)), None);
-    assert_eq!(weigher.sample(load, seconds(101)), Some(weight(400)));
+    assert_eq!(weigher.source(), WeightSource::Manual(weight(7)));
 }
 
 #[test]
-fn the_load_can_be_read() {
-    let load = read_load().unwrap();
-    assert!(load.cores >= 1 && load.one >= 0.0 && load.fifteen.is_finite());
+fn shares_are_bounded() {
+    let others = [weight(100), weight(100), weight(100)];
+    let share = |weight: Weight| {
+        let own = 1.0 / f64::from(weight.get());
+        own / (own + 0.03) * 100.0
+    };
+    let bounds = ShareBounds { min_percent: 10, max_percent: 40 };
+    assert!((share(bounds.apply(10_000.0, &others)) - 10.0).abs() < 0.5);
+    assert!((share(bounds.apply(1.0, &others)) - 40.0).abs() < 0.5);
+    assert_eq!(bounds.apply(100.0, &others), weight(100));
+    assert_eq!(bounds.apply(5.0, &[]), weight(5), "alone it has everything");
+    // Bounds that not everybody can keep give way to equal shares.
+    let tight = ShareBounds { min_percent: 50, max_percent: 50 };
+    assert_eq!(tight.apply(10_000.0, &others), weight(100));
+    assert_eq!(ShareBounds::default().apply(f64::NAN, &others), Weight::DEFAULT);
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use nlb_protocol::{ClusterId, MacAddr, MacMode, NodeId, Weight};
 
 use super::*;
-use crate::weight::WeightSource;
+use crate::weight::{WeightRules, WeightSource};
 
 #[test]
 fn the_design_example() {
@@ -53,7 +53,7 @@ fn defaults() {
     assert_eq!(cluster.ethertype, 0x88b5);
     assert_eq!(cluster.ports, None);
     assert_eq!(cluster.weight, WeightSource::LoadAverage);
-    assert_eq!(cluster.weight_interval, Duration::from_secs(7));
+    assert_eq!(cluster.weight_rules, WeightRules::default());
     assert_eq!(cluster.timing, nlb_engine::Timing::default());
     assert_eq!(cluster.sticky_idle, Duration::from_secs(1800));
     assert!(cluster.offload);

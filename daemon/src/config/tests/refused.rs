@@ -15,9 +15,10 @@ fn weights() {
     refused("weight: Manual(65536),", &format!("{at} 65536; allowed: 1 to 65535"));
     refused("weight: Manual(-1),", &format!("{at} -1; allowed: 1 to 65535"));
     refused("weight: Manual(\"9\"),", &format!("{at} \"9\"; allowed: 1 to 65535"));
-    let allowed = "LoadAverage, LoadAverage5, LoadAverage15 or Manual(1 to 65535)";
+    let allowed = "LoadAverage, LoadAverage5, LoadAverage15, Cpu, Memory, Connections or \
+                   Manual(1 to 65535)";
     let at = "/etc/nlbd/nlbd.ron:6:21: `weight`: found";
-    refused("weight: Cpu,", &format!("{at} Cpu; allowed: {allowed}"));
+    refused("weight: Gpu,", &format!("{at} Gpu; allowed: {allowed}"));
     refused("weight: 100,", &format!("{at} 100; allowed: {allowed}"));
     refused("weight: Manual(1, 2),", &format!("{at} Manual(1, 2); allowed: {allowed}"));
 }
@@ -38,6 +39,9 @@ fn numbers() {
     line("dead_after_ms", "0", 28, "1 to 100000");
     line("sticky_idle_s", "0", 28, "1 to 604800");
     line("weight_interval_s", "3601", 32, "1 to 3600");
+    line("warm_up_s", "3601", 24, "0 to 3600");
+    line("min_share_percent", "51", 32, "0 to 50");
+    line("max_share_percent", "0", 32, "1 to 100");
     line("min_members", "65", 26, "1 to 64");
     line("min_members", "99999999999999999999999999999999999999999", 26, "1 to 64");
     line("ethertype", "0x05ff", 24, "0x0600 to 0xffff");
@@ -113,7 +117,7 @@ fn unknown_fields() {
         "wieght: 7,",
         "/etc/nlbd/nlbd.ron:6:13: unknown field `wieght`; allowed: id, interfaces, addresses, \
          mode, mac, ethertype, ports, key_file, insecure, weight, weight_interval_s, \
-         heartbeat_ms, dead_after_ms, sticky_idle_s, offload, min_members",
+         warm_up_s, min_share_percent, max_share_percent, heartbeat_ms, dead_after_ms, sticky_idle_s, offload, min_members",
     );
     assert!(
         Fake::with(&cluster("checks: [Tcp(port: 80)],"))

@@ -1,0 +1,80 @@
+//! Pictures: shares over time, latencies over load.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(31, 119, 180),
+    RGBColor(255, 127, 14),
+    RGBColor(44, 160, 44),
+    RGBColor(214, 39, 40),
+    RGBColor(148, 103, 189),
+    RGBColor(140, 86, 75),
+    RGBColor(23, 190, 207),
+    RGBColor(127, 127, 127),
+];
+
+/// A line and its name.
+pub type Line = (String, Vec<(f64, f64)>);
+
+/// What a picture shows.
+#[derive(Debug)]
+pub struct Picture<'p> {
+    /// Above it.
+    pub title: &'p str,
+    /// Below and beside it.
+    pub axes: (&'p str, &'p str),
+    /// From the bottom to the top.
+    pub height: (f64, f64),
+    /// Whether the height is logarithmic.
+    pub logarithmic: bool,
+    /// Its lines.
+    pub lines: &'p [Line],
+}
+
+/// Draws lines into an SVG file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn draw(path: &Path, picture: &Picture<'_>) -> anyhow::Result<()> {
+    let root = SVGBackend::new(path, (860, 360)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let right = picture.lines.iter().flat_map(|(_, points)| points).map(|p| p.0);
+    let left = right.clone().fold(f64::INFINITY, f64::min);
+    let right = right.fold(left + 1e-9, f64::max);
+    let mut builder = ChartBuilder::on(&root);
+    builder
+        .caption(picture.title, ("sans-serif", 18))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(64);
+    let (low, high) = picture.height;
+    if picture.logarithmic {
+        let mut chart = builder.build_cartesian_2d(left..right, (low..high).log_scale())?;
+        chart.configure_mesh().x_desc(picture.axes.0).y_desc(picture.axes.1).draw()?;
+        for (index, (name, points)) in picture.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let clamped = points.iter().map(|(x, y)| (*x, y.clamp(low, high)));
+            chart
+                .draw_series(LineSeries::new(clamped, colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+        }
+        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+    } else {
+        let mut chart = builder.build_cartesian_2d(left..right, low..high)?;
+        chart.configure_mesh().x_desc(picture.axes.0).y_desc(picture.axes.1).draw()?;
+        for (index, (name, points)) in picture.lines.iter().enumerate() {
+            let colour = COLOURS[index % COLOURS.len()];
+            let clamped = points.iter().map(|(x, y)| (*x, y.clamp(low, high)));
+            chart
+                .draw_series(LineSeries::new(clamped, colour.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+        }
+        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+    }
+    root.present()?;
+    Ok(())
+}
