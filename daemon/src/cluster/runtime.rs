@@ -130,6 +130,9 @@ impl Runtime {
     fn feed(&mut self, requests: &mut Vec<ClusterRequest>) {
         self.feed_frames();
         self.parts.engine.handle_timeout(now());
+        // A heartbeat that is due goes first: after a stop, packets that came within the lease
+        // would else be judged without it, and dropped (SPEC 6.8.5).
+        self.flush();
         self.parts.stage.feed(&mut self.parts.engine, &mut self.drops);
         self.parts.links.answer_neighbours(&self.parts.engine, &mut self.drops);
         for request in requests.drain(..) {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nlb_engine::{Engine, PacketId, Time, Verdict};
+use nlb_engine::{ClientPacket, Engine, PacketId, Time, Verdict};
 use nlb_protocol::{ClusterId, Fingerprinter};
 
 use super::clock::now;
@@ -33,8 +33,6 @@ pub(super) struct Stage {
     cluster: ClusterId,
     seed: u32,
     fingerprinter: Fingerprinter,
-    /// When the oldest verdict was decided that was not sent yet.
-    decided: Option<Time>,
     /// How long a verdict holds.
     fresh: Duration,
 }
@@ -54,8 +52,8 @@ impl Stage {
     ) -> Result<Self, QueueError> {
         let queue = Queue::open(number, QUEUE_LENGTH, COPY_RANGE)?;
         let fingerprinter = Fingerprinter::new(cluster, seed);
-        let (batch, asked, decided) = (Batch::default(), Mark::Client.asked(number), None);
-        Ok(Self { queue, batch, asked, addresses, cluster, seed, fingerprinter, decided, fresh })
+        let (batch, asked) = (Batch::default(), Mark::Client.asked(number));
+        Ok(Self { queue, batch, asked, addresses, cluster, seed, fingerprinter, fresh })
     }
 
     /// The cluster runs under this hash seed (a running cluster's own wins over the proposal).
@@ -77,8 +75,8 @@ impl Stage {
         let _ = self.queue.readable().await;
     }
 
-    /// Lets the engine judge what waits, and sends its verdicts at once: what else the loop has
-    /// to do must not come between a decision and its effect.
+    /// Lets the engine judge what waits. Each verdict is sent before the next packet is looked at:
+    /// whenever the process is stopped, at most one is on its way.
     pub(super) fn feed(&mut self, engine: &mut Engine, drops: &mut Drops) {
         if self.queue.try_recv(&mut self.batch, PACKETS_A_TURN).is_err() {
             drops.count("queue_failed");
@@ -86,9 +84,9 @@ impl Stage {
         let batch = std::mem::take(&mut self.batch);
         for (packet, bytes) in batch.iter() {
             let ours = |address| self.addresses.contains(&address);
-            let verdict = match classify(bytes, ours, &self.fingerprinter) {
+            let (verdict, decided) = match classify(bytes, ours, &self.fingerprinter) {
                 Ok(classified) => {
-                    engine.handle_packet(classified.packet(packet.id), packet.arrival, now())
+                    self.judge(engine, classified.packet(packet.id), packet.arrival, drops)
                 }
                 Err(reason) => {
                     drops.count(match reason {
@@ -98,69 +96,81 @@ impl Stage {
                         Unclassified::NoHost => "packet_no_host",
                         Unclassified::ForeignError => "packet_foreign_error",
                     });
-                    Verdict::Drop
+                    (Verdict::Drop, now())
                 }
             };
             // The mark says whether the packet's source is the client that was judged.
-            if verdict == Verdict::Refuse && packet.mark == self.asked {
+            if verdict == Verdict::Refuse && packet.mark == self.asked && self.is_fresh(decided) {
                 self.refuse(packet.id, drops);
             } else {
-                self.give(packet.id, verdict, drops);
+                self.give(packet.id, verdict, decided, drops);
             }
         }
         self.batch = batch;
-        self.send(drops);
     }
 
-    /// Gives and sends the verdicts on packets that were held.
-    pub(super) fn flush(&mut self, engine: &mut Engine, drops: &mut Drops) {
-        while let Some((id, verdict)) = engine.poll_verdict(now()) {
-            self.give(id, verdict, drops);
+    /// The engine's verdict on a packet, and when it was decided. One that is not fresh any more
+    /// is asked for anew: the engine knows whether the node may still answer.
+    fn judge(
+        &self,
+        engine: &mut Engine,
+        packet: ClientPacket,
+        arrival: Time,
+        drops: &mut Drops,
+    ) -> (Verdict, Time) {
+        loop {
+            let decided = now();
+            let verdict = engine.handle_packet(packet, arrival, decided);
+            if verdict != Verdict::Accept || self.is_fresh(decided) {
+                return (verdict, decided);
+            }
+            drops.count("verdict_stale");
         }
-        self.send(drops);
     }
 
-    fn give(&mut self, id: PacketId, verdict: Verdict, drops: &mut Drops) {
-        let accept = match verdict {
+    /// Gives the verdicts on packets that were held.
+    pub(super) fn flush(&mut self, engine: &mut Engine, drops: &mut Drops) {
+        loop {
+            let decided = now();
+            let Some((id, verdict)) = engine.poll_verdict(decided) else { break };
+            self.give(id, verdict, decided, drops);
+        }
+        // What the kernel did not take at first.
+        if self.queue.flush().is_err() {
+            drops.count("verdict_failed");
+        }
+    }
+
+    fn give(&mut self, id: PacketId, verdict: Verdict, decided: Time, drops: &mut Drops) {
+        let mut accept = match verdict {
             Verdict::Accept => true,
             Verdict::Drop | Verdict::Refuse => false,
             Verdict::Hold => return,
         };
-        self.decide(drops, |queue| queue.verdict(id, accept));
+        if accept && !self.is_fresh(decided) {
+            accept = false;
+            drops.count("verdict_refused");
+        }
+        self.send(drops, |queue| queue.verdict(id, accept));
     }
 
     /// The kernel drops the packet, and its client's from now on.
     fn refuse(&mut self, id: PacketId, drops: &mut Drops) {
         let mark = Mark::refused(self.queue.number());
-        self.decide(drops, |queue| queue.mark(id, mark));
+        self.send(drops, |queue| queue.mark(id, mark));
     }
 
-    fn decide(&mut self, drops: &mut Drops, give: impl FnOnce(&mut Queue) -> io::Result<()>) {
-        self.refuse_stale(drops);
-        self.decided.get_or_insert_with(now);
-        if give(&mut self.queue).is_err() {
+    fn send(&mut self, drops: &mut Drops, give: impl FnOnce(&mut Queue) -> io::Result<()>) {
+        if give(&mut self.queue).and_then(|()| self.queue.flush()).is_err() {
+            // It goes later, when it may be true no more.
+            self.queue.refuse_unsent();
             drops.count("verdict_failed");
-        }
-        if self.queue.unsent() == 0 {
-            self.decided = None;
-        }
-    }
-
-    /// What the kernel does not take goes with the next attempt, if it is fresh enough then.
-    fn send(&mut self, drops: &mut Drops) {
-        self.refuse_stale(drops);
-        match self.queue.flush() {
-            Ok(()) => self.decided = None,
-            Err(_) => drops.count("verdict_failed"),
         }
     }
 
     /// The process may have been stopped since the decision, and others may have taken over.
-    fn refuse_stale(&mut self, drops: &mut Drops) {
-        if self.decided.is_some_and(|at| now().since(at) >= self.fresh) {
-            self.queue.refuse_unsent();
-            drops.count("verdict_stale");
-        }
+    fn is_fresh(&self, decided: Time) -> bool {
+        now().since(decided) < self.fresh
     }
 
     /// What the queue counts.
