@@ -131,5 +131,6 @@ fn interface(namespace: &Namespace, name: &str) -> Interface {
             (index, mac)
         })
         .unwrap();
-    Interface { name: name.to_owned(), index: InterfaceIndex(index), mac: MacAddr(mac) }
+    let name = name.to_owned();
+    Interface { name, index: InterfaceIndex(index), mac: MacAddr(mac), carrier: true }
 }

@@ -52,7 +52,7 @@ impl Cluster {
         let subject =
             Subject { mac: spec.mac(), addresses: vec![SERVICE4.into(), SERVICE6.into()] };
         let start = if options.lean_watcher { Watcher::start_lean } else { Watcher::start };
-        let watcher = start(&lab.switch, subject, &["client", "router"])?;
+        let watcher = start(&lab.switch, subject, &["client", "client-b", "router"])?;
         let (mut nodes, mut services, mut before) = (Vec::new(), Vec::new(), Vec::new());
         for server in &lab.servers {
             services.push(Services::start(server, server.name())?);

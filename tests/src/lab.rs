@@ -4,6 +4,9 @@
 //! 2001:db8::c8, the router 192.0.2.254 and 2001:db8::fe. The service has 192.0.2.50 and
 //! 2001:db8::50. Behind the client lie 10.0.0.0/8 and 2001:db8:20::/64: every address of them is
 //! the client's own, so that it can speak with as many sources as a test wants.
+//!
+//! Where there is a second switch, servers and client have an `eth1` there, with 198.51.100.x and
+//! 2001:db8:b::x. The upper half of the client's sources (see [`SECOND`]) speaks through it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -26,6 +29,11 @@ pub const CLIENT_MAC: MacAddr = MacAddr([2, 0x10, 0, 0, 1, 0]);
 /// The widest packet of the link behind the router.
 pub const NARROW_MTU: u32 = 1280;
 
+/// From this index on, sources of the client speak through the second switch.
+pub const SECOND: u32 = 1 << 23;
+/// What a port of the second switch is called beside the host's name: `p-n1-b`.
+const SECOND_PORT: &str = "-b";
+
 /// What a segment shall have.
 #[derive(Debug, Clone)]
 pub struct LabOptions {
@@ -37,18 +45,21 @@ pub struct LabOptions {
     pub router: bool,
     /// Whether the watcher leaves out what the bridge copies to servers, because there is much.
     pub lean_watcher: bool,
+    /// Whether there is a second switch, to which servers and client are connected too.
+    pub second: bool,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { servers: 3, snooping: false, router: false, lean_watcher: false }
+        Self { servers: 3, snooping: false, router: false, lean_watcher: false, second: false }
     }
 }
 
 /// The segment. Dropping it takes everything down and checks that nothing stayed behind.
 #[derive(Debug)]
 pub struct Lab {
-    /// The bridge `br0` with a port for everybody: `p-n1` …, `p-client`, `p-outsider`, `p-router`.
+    /// The bridge `br0` with a port for everybody: `p-n1` …, `p-client`, `p-outsider`, `p-router`;
+    /// perhaps a bridge `br1` with `p-n1-b` …, `p-client-b`.
     pub switch: Arc<Namespace>,
     /// The servers; each has `eth0`.
     pub servers: Vec<Arc<Namespace>>,
@@ -69,7 +80,7 @@ impl Lab {
     pub fn new(options: &LabOptions) -> Result<Self> {
         raise_descriptor_limit();
         let switch = Arc::new(Namespace::new("switch")?);
-        build_bridge(&switch, options.snooping)?;
+        build_bridge(&switch, "br0", options.snooping)?;
         let mut servers = Vec::new();
         for number in 1..=options.servers {
             let server = attach(&switch, &format!("n{number}"), server_mac(number))?;
@@ -91,6 +102,13 @@ impl Lab {
              route add local 2001:db8:20::/64 dev lo")?;
         let outsider = attach(&switch, "outsider", MacAddr([2, 0x10, 0, 0, 1, 1]))?;
         let router = if options.router { Some(build_router(&switch)?) } else { None };
+        if options.second {
+            build_bridge(&switch, "br1", options.snooping)?;
+            for (index, server) in servers.iter().enumerate() {
+                plug_second(&switch, server, index + 1)?;
+            }
+            plug_second_client(&switch, &client)?;
+        }
         let folder = tempfile::Builder::new().prefix("nlb-lab-").tempdir()?;
         Ok(Self {
             switch,
@@ -135,12 +153,36 @@ impl Lab {
         self.switch.ip(&format!("link set p-{name} {}", if up { "up" } else { "down" }))
     }
 
-    /// What the bridge has learned: lines of `bridge fdb`.
+    /// Takes the second switch down or up.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn set_second_switch(&self, up: bool) -> Result<()> {
+        self.switch.ip(&format!("link set br1 {}", if up { "up" } else { "down" }))
+    }
+
+    /// Takes `eth1` away from server `number` (from 1), into `spare`, or gives it back, under the
+    /// number that it had. What was set on it is lost on the way, as with a card that is pulled.
+    ///
+    /// # Errors
+    /// When it is not where it is taken from.
+    pub fn move_second(&self, number: usize, spare: &Namespace, away: bool) -> Result<()> {
+        let server = self.servers.get(number - 1).context("no such server")?;
+        let (from, to) = if away { (&**server, spare) } else { (spare, &**server) };
+        from.ip(&format!("link set eth1 netns {}", to.path().display()))?;
+        if away {
+            return Ok(());
+        }
+        start_link(server, "eth1", second_mac(number))?;
+        address_second(server, number)
+    }
+
+    /// What the bridges have learned: lines of `bridge fdb`.
     ///
     /// # Errors
     /// When the tool fails.
     pub fn learned(&self) -> Result<String> {
-        self.switch.sh("bridge fdb show br br0")
+        self.switch.sh("bridge fdb show")
     }
 }
 
@@ -170,6 +212,12 @@ pub const fn server_mac(number: usize) -> MacAddr {
     MacAddr([2, 0x10, 0, 0, 0, number.to_le_bytes()[0]])
 }
 
+/// The MAC of server `number` (from 1) at the second switch.
+#[must_use]
+pub const fn second_mac(number: usize) -> MacAddr {
+    MacAddr([2, 0x10, 0, 1, 0, number.to_le_bytes()[0]])
+}
+
 /// Source `index` of the client's range, IPv4.
 #[must_use]
 pub const fn source4(index: u32) -> IpAddr {
@@ -186,42 +234,90 @@ pub const fn source6(index: u32) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x20, 0, 0, 0, high, low))
 }
 
-fn build_bridge(switch: &Namespace, snooping: bool) -> Result<()> {
+fn build_bridge(switch: &Namespace, bridge: &str, snooping: bool) -> Result<()> {
     // The bridge itself speaks to nobody: no address, no MLD of its own.
     switch.set_sysctl("net/ipv6/conf/default/disable_ipv6", if snooping { "0" } else { "1" })?;
-    switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\n\
-         link set br0 addrgenmode none up")?;
+    switch.ip(&format!(
+        "link add {bridge} type bridge stp_state 0 mcast_snooping 0\n\
+         link set {bridge} addrgenmode none up"
+    ))?;
     if snooping {
         // It asks for IPv6 members from this address; without one it would not ask, and flood.
-        switch.ip("addr add fe80::b/64 dev br0 nodad")?;
+        switch.ip(&format!("addr add fe80::b/64 dev {bridge} nodad"))?;
         // Short intervals first: the bridge believes in its own querier only after one answer
         // time, as long as that is at the moment it becomes querier. Units are 10 ms.
-        switch.ip("link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 20 \
+        switch.ip(&format!(
+            "link set {bridge} type bridge mcast_snooping 1 mcast_query_response_interval 20 \
              mcast_startup_query_interval 20 mcast_query_interval 100\n\
-             link set br0 type bridge mcast_querier 1")?;
+             link set {bridge} type bridge mcast_querier 1"
+        ))?;
     }
-    switch.ip("link set br0 up")
+    switch.ip(&format!("link set {bridge} up"))
 }
 
 /// A new namespace whose `eth0` hangs on the bridge.
 fn attach(switch: &Namespace, name: &str, mac: MacAddr) -> Result<Namespace> {
     let namespace = Namespace::new(name)?;
+    plug(switch, "br0", &format!("p-{name}"), &namespace, "eth0", mac)?;
+    Ok(namespace)
+}
+
+/// A new interface `device` of `namespace` on a new port of a bridge.
+fn plug(
+    switch: &Namespace,
+    bridge: &str,
+    port: &str,
+    namespace: &Namespace,
+    device: &str,
+    mac: MacAddr,
+) -> Result<()> {
     switch.ip(&format!(
-        "link add p-{name} type veth peer name eth0 address {mac} netns {}\n\
-         link set p-{name} master br0\n\
-         link set p-{name} up",
+        "link add {port} type veth peer name {device} address {mac} netns {}\n\
+         link set {port} master {bridge}\n\
+         link set {port} up",
         namespace.path().display()
     ))?;
+    start_link(namespace, device, mac)
+}
+
+fn start_link(namespace: &Namespace, device: &str, mac: MacAddr) -> Result<()> {
     // Own link-local address without the second of duplicate detection; everything else about
     // duplicate detection stays as the kernel has it.
     let [.., last] = mac.0;
     let kind = mac.0[4];
     namespace.ip(&format!(
-        "link set eth0 addrgenmode none\n\
-         link set eth0 up\n\
-         addr add fe80::{kind:x}:{last:x}/64 dev eth0 nodad"
+        "link set {device} addrgenmode none\n\
+         link set {device} up\n\
+         addr add fe80::{kind:x}:{last:x}/64 dev {device} nodad"
+    ))
+}
+
+fn plug_second(switch: &Namespace, server: &Namespace, number: usize) -> Result<()> {
+    let port = format!("p-{}{SECOND_PORT}", server.name());
+    plug(switch, "br1", &port, server, "eth1", second_mac(number))?;
+    address_second(server, number)
+}
+
+fn address_second(server: &Namespace, number: usize) -> Result<()> {
+    server.ip(&format!(
+        "addr add 198.51.100.{number}/24 dev eth1\n\
+         addr add 2001:db8:b::{number:x}/64 dev eth1 nodad\n\
+         route add 10.128.0.0/9 via 198.51.100.200\n\
+         route add 2001:db8:20::80:0/105 via 2001:db8:b::c8"
+    ))
+}
+
+fn plug_second_client(switch: &Namespace, client: &Namespace) -> Result<()> {
+    let mac = MacAddr([2, 0x10, 0, 1, 1, 0]);
+    plug(switch, "br1", &format!("p-client{SECOND_PORT}"), client, "eth1", mac)?;
+    client.ip(&format!(
+        "addr add 198.51.100.200/24 dev eth1\n\
+         addr add 2001:db8:b::c8/64 dev eth1 nodad\n\
+         rule add from 10.128.0.0/9 lookup 100\n\
+         route add {SERVICE4}/32 dev eth1 table 100\n\
+         route add {SERVICE6}/128 dev eth1 table 100"
     ))?;
-    Ok(namespace)
+    client.sh("ip -6 rule add from 2001:db8:20::80:0/105 lookup 100").map(drop)
 }
 
 fn build_router(switch: &Namespace) -> Result<(Arc<Namespace>, Arc<Namespace>)> {

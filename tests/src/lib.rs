@@ -13,6 +13,7 @@
 pub mod binaries;
 pub mod bus;
 pub mod cluster;
+pub mod cut;
 pub mod cuts;
 pub mod figures;
 pub mod inject;

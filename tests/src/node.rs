@@ -181,6 +181,19 @@ impl Node {
         status.clusters.into_iter().next().context("no cluster")
     }
 
+    /// How often the daemon fenced its node so far, and how many packets it came too late for: a
+    /// node that was stopped for longer than its lease must not answer what waited. On a machine
+    /// that is busy with something else that happens by itself.
+    ///
+    /// # Errors
+    /// As [`Self::status`].
+    pub fn too_late(&self) -> Result<u64> {
+        let status = self.status()?;
+        let fenced = status.counters.get("fenced").context("no counter")?;
+        let late = ["packet_no_right", "packet_held_too_long"].map(|name| status.drops_for(name));
+        Ok(fenced + late.iter().sum::<u64>())
+    }
+
     /// Waits until the daemon's own word satisfies `good`.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub struct ClusterSpec {
     pub id: u16,
     /// How the cluster MAC reaches every node.
     pub mode: MacMode,
+    /// The interfaces of the cluster.
+    pub interfaces: Vec<String>,
     /// `heartbeat_ms` and `dead_after_ms`.
     pub timing: Option<(u32, u32)>,
     /// Whether the kernel decides for known clients.
@@ -29,6 +31,7 @@ impl Default for ClusterSpec {
         Self {
             id: 7,
             mode: MacMode::Unicast,
+            interfaces: vec!["eth0".to_owned()],
             timing: None,
             offload: true,
             sticky_idle_s: None,
@@ -45,6 +48,13 @@ impl ClusterSpec {
     #[must_use]
     pub fn fast() -> Self {
         Self { timing: Some((5, 50)), ..Self::default() }
+    }
+
+    /// The same on both switches.
+    #[must_use]
+    pub fn on_both_switches(mut self) -> Self {
+        self.interfaces = vec!["eth0".to_owned(), "eth1".to_owned()];
+        self
     }
 
     /// The same with another way to decide for known clients.
@@ -70,7 +80,7 @@ impl ClusterSpec {
     #[must_use]
     pub fn file(&self, node: usize, weight: u16, key_file: &Path) -> String {
         let mut text = String::new();
-        let mode = self.mode;
+        let Self { mode, interfaces, .. } = self;
         let (id, key) = (self.id, key_file.display());
         let _ = write!(
             text,
@@ -79,7 +89,7 @@ impl ClusterSpec {
     clusters: {{
         "nlb0": (
             id: {id},
-            interfaces: ["eth0"],
+            interfaces: {interfaces:?},
             addresses: ["{SERVICE4}", "{SERVICE6}"],
             mode: {mode:?},
             key_file: "{key}",

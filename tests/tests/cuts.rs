@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nlb_tests::cluster::Cluster;
+use nlb_tests::cut::{self, Cut};
 use nlb_tests::figures::report;
 use nlb_tests::lab::LabOptions;
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
@@ -75,17 +76,9 @@ fn a_pulled_cable_is_as_good_as_a_crash(offload: bool) {
     });
 }
 
-/// Drops frames on their way to n1: what the rule selects.
-fn deafen(cluster: &Cluster, rule: &str, cut: bool) -> Result<()> {
-    let rules = if cut {
-        format!(
-            "table netdev cut {{ chain out {{ type filter hook egress device p-n1 priority 0; \
-             {rule} drop; }}; }}"
-        )
-    } else {
-        "delete table netdev cut".to_owned()
-    };
-    cluster.lab.switch.feed(&["nft", "-f", "-"], &rules).map(drop)
+/// Loses frames inside the switch, or none any more.
+fn lose(cluster: &Cluster, what: Cut, lost: bool) -> Result<()> {
+    cut::set(&cluster.lab.switch, if lost { std::slice::from_ref(&what) } else { &[] })
 }
 
 /// The others hear its heartbeats, it hears nothing at all. It must not believe itself the last
@@ -93,7 +86,7 @@ fn deafen(cluster: &Cluster, rule: &str, cut: bool) -> Result<()> {
 fn a_deaf_node_serves_nobody(offload: bool) {
     let spec = ClusterSpec::default().offload(offload);
     Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
-        cut(cluster, "deaf node", &[1, 2], |cluster, cut| deafen(cluster, "", cut))
+        cut(cluster, "deaf node", &[1, 2], |cluster, cut| lose(cluster, Cut::deaf("n1"), cut))
     });
 }
 
@@ -102,6 +95,8 @@ fn a_deaf_node_serves_nobody(offload: bool) {
 fn one_side_of_a_one_way_cut_serves_everybody(offload: bool) {
     let spec = ClusterSpec::default().offload(offload);
     Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
-        cut(cluster, "one-way cut", &[0], |cluster, cut| deafen(cluster, "ether type 0x88b5", cut))
+        cut(cluster, "one-way cut", &[0], |cluster, cut| {
+            lose(cluster, Cut::heartbeats_to("n1"), cut)
+        })
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use nlb_tests::cluster::Cluster;
 use nlb_tests::figures::report;
@@ -21,16 +21,8 @@ const STOP: Duration = Duration::from_millis(170);
 const RUN: Duration = Duration::from_millis(2);
 const STOPS: u32 = 12;
 
-/// How often nodes fenced themselves, and how many packets they were too late for. A machine that
-/// is busy with something else makes stops longer than meant.
 fn too_late(cluster: &Cluster) -> Result<u64> {
-    let mut count = 0;
-    for node in &cluster.nodes {
-        let status = node.status()?;
-        count += status.counters.get("fenced").context("fenced")?;
-        count += status.drops_for("packet_no_right") + status.drops_for("packet_held_too_long");
-    }
-    Ok(count)
+    cluster.nodes.iter().map(nlb_tests::node::Node::too_late).sum()
 }
 
 /// New clients ask while n1 is stopped again and again.

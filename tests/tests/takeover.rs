@@ -145,7 +145,7 @@ fn pool(run: usize) -> LoadSpec {
 /// Loses the victim while new clients connect, old ones come again, and probes measure.
 fn lose(cluster: &mut Cluster, loss: Loss, run: u32) -> Result<Takeover> {
     let client = cluster.lab.client.clone();
-    let before = survivors_starved(cluster)?;
+    let before = survivors_late(cluster)?;
     // No client of one run was ever seen in another.
     let (fresh, probes) = (100_000 + run * 10_000, 1_000_000 + run * 10_000);
     let known = Load::start(&client, &pool(run as usize))?;
@@ -173,23 +173,15 @@ fn lose(cluster: &mut Cluster, loss: Loss, run: u32) -> Result<Takeover> {
     let mut attempts = load.finish()?;
     drop(known.finish()?);
     attempts.retain(|attempt| attempt.begun > lost);
-    let starved = survivors_starved(cluster)? - before;
-    measure(cluster, lost, attempts, starved)
+    let late = survivors_late(cluster)? - before;
+    measure(cluster, lost, attempts, late)
 }
 
-/// How often the other nodes have fenced themselves so far, and how many packets they were too
-/// late for: a node that was stopped for longer than its lease must not answer what waited.
-fn survivors_starved(cluster: &Cluster) -> Result<u64> {
-    let mut count = 0;
-    for node in &cluster.nodes[1..] {
-        let status = node.status()?;
-        count += status.counters.get("fenced").context("fenced")?;
-        count += status.drops_for("packet_no_right") + status.drops_for("packet_held_too_long");
-    }
-    Ok(count)
+fn survivors_late(cluster: &Cluster) -> Result<u64> {
+    cluster.nodes[1..].iter().map(nlb_tests::node::Node::too_late).sum()
 }
 
-fn measure(cluster: &Cluster, lost: Stamp, after: Vec<Attempt>, starved: u64) -> Result<Takeover> {
+fn measure(cluster: &Cluster, lost: Stamp, after: Vec<Attempt>, late: u64) -> Result<Takeover> {
     let victim = server_mac(VICTIM.1);
     let ledger = cluster.watcher.ledger();
     let theirs = |question: &Question, exchange: &Exchange| {
@@ -222,9 +214,9 @@ fn measure(cluster: &Cluster, lost: Stamp, after: Vec<Attempt>, starved: u64) ->
     let served = first.max(complete);
     let stray = unanswered.iter().filter(|asked| **asked > served).count();
     if stray > 0 {
-        report(&format!("{stray} datagrams lost after the takeover; {starved} times too late"));
+        report(&format!("{stray} datagrams lost after the takeover; {late} times too late"));
     }
-    ensure!(stray == 0 || starved > 0, "{stray} datagrams were lost after the takeover");
+    ensure!(stray == 0 || late > 0, "{stray} datagrams were lost after the takeover");
     let before = unanswered.into_iter().filter(|asked| *asked <= served);
     let complete = before.fold(served, Stamp::max);
     // Only first answers: its TCP may repeat a SYN-ACK of a connection that it took before.

@@ -132,7 +132,8 @@ impl Supervisor {
 
     pub(super) async fn tell_interfaces(&self) {
         for running in self.clusters.values() {
-            running.tell(ClusterRequest::Interfaces(self.up(&running.config))).await;
+            let (up, several) = (self.up(&running.config), running.config.interfaces.len() > 1);
+            running.tell(ClusterRequest::Interfaces { up, several }).await;
         }
     }
 

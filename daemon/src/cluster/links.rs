@@ -1,7 +1,9 @@
 //! The sockets of a cluster on all its interfaces: heartbeats out and in, ARP and ND answers.
 //!
 //! An interface that is down, gone or not yet there has no sockets; it gets them when the link
-//! monitor reports it and the gate stands before it. Owned by the cluster's task.
+//! monitor reports it and the gate stands before it. One without carrier keeps them, and no
+//! heartbeat is given to it: it would open the gate and never leave (SPEC 7.1). Owned by the
+//! cluster's task.
 
 use std::io;
 use std::net::IpAddr;
@@ -40,6 +42,8 @@ pub(super) struct LinkSettings {
 pub(super) struct Links {
     settings: LinkSettings,
     addresses: Vec<IpAddr>,
+    /// The cluster has more than one interface, up or not.
+    several: bool,
     wanted: Vec<Interface>,
     open: Vec<Link>,
     /// When it is tried again to open what could not be opened.
@@ -50,14 +54,18 @@ struct Link {
     interface: Interface,
     heartbeats: HeartbeatSocket,
     neighbours: NeighbourSocket,
-    memberships: Memberships,
+    /// `None`: to be joined anew.
+    memberships: Option<Memberships>,
+    /// Filters and memberships are not those of the present addresses yet.
+    behind: bool,
 }
 
 impl Links {
     /// No interface yet: see [`Self::set_interfaces`].
     #[must_use]
     pub(super) fn new(settings: LinkSettings, addresses: Vec<IpAddr>) -> Self {
-        Self { settings, addresses, wanted: Vec::new(), open: Vec::new(), retry_at: None }
+        let (wanted, open) = (Vec::new(), Vec::new());
+        Self { settings, addresses, several: false, wanted, open, retry_at: None }
     }
 
     /// Until a frame or a question has come. Never, without an interface.
@@ -81,6 +89,10 @@ impl Links {
     pub(super) fn send(&self, payload: &[u8], drops: &mut Drops) -> bool {
         let mut sent = false;
         for link in &self.open {
+            if !link.interface.carrier {
+                drops.count("no_carrier");
+                continue;
+            }
             match link.heartbeats.send(payload) {
                 Ok(()) => sent = true,
                 Err(_) => drops.count("send_failed"),
@@ -95,7 +107,7 @@ impl Links {
             for _ in 0..QUESTIONS_A_TURN {
                 match link.neighbours.try_recv() {
                     Ok(Some(NeighbourEvent::Request(request))) => {
-                        if engine.answers_neighbour(request.asker)
+                        if engine.answers_neighbour(request.asker, self.several)
                             && link.neighbours.answer(&request, now()).is_err()
                         {
                             drops.count("answer_failed");
@@ -117,30 +129,41 @@ impl Links {
         }
     }
 
-    /// These are the interfaces now. What is gone or has changed is closed; what is new is opened
-    /// by [`Self::open`].
-    pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>) {
-        self.open.retain(|link| interfaces.contains(&link.interface));
+    /// These are the interfaces that are up now. What is gone or has changed is closed; what is
+    /// new is opened by [`Self::open`].
+    pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>, several: bool) {
+        self.several = several;
+        self.open.retain_mut(|link| {
+            let Some(now) = interfaces.iter().find(|now| now.is_same(&link.interface)) else {
+                return false;
+            };
+            if now.carrier && !link.interface.carrier {
+                // What the switch knew of its port is forgotten: everything is said again.
+                link.behind = true;
+                link.memberships = None;
+            }
+            link.interface.carrier = now.carrier;
+            true
+        });
         self.wanted = interfaces;
         self.retry_at = None;
     }
 
-    /// Opens what is not open. What cannot be opened is due again later; the complaint is given
-    /// once.
+    /// Opens what is not open, and brings what is behind up to date. What cannot be done is due
+    /// again later; the complaint is given once.
     pub(super) fn open(&mut self, drops: &mut Drops) -> Option<String> {
         let again = self.retry_at.take().is_some();
         let mut complaint = None;
         for interface in self.wanted.clone() {
-            if self.open.iter().any(|link| link.interface == interface) {
-                continue;
-            }
-            match self.open_link(&interface) {
-                Ok(link) => self.open.push(link),
-                Err(error) => {
-                    drops.count("open_failed");
-                    self.retry_at = Some(now() + RETRY_AFTER);
-                    complaint = Some(format!("{} cannot be used: {error}", interface.name));
-                }
+            let open = self.open.iter_mut().find(|link| link.interface.is_same(&interface));
+            let done = match open {
+                Some(link) => link.catch_up(&self.settings, &self.addresses),
+                None => self.open_link(&interface).map(|link| self.open.push(link)),
+            };
+            if let Err(error) = done {
+                drops.count("open_failed");
+                self.retry_at = Some(now() + RETRY_AFTER);
+                complaint = Some(format!("{} cannot be used: {error}", interface.name));
             }
         }
         complaint.filter(|_| !again)
@@ -156,26 +179,30 @@ impl Links {
         Ok(Link {
             heartbeats: HeartbeatSocket::open(interface, ethertype, group)?,
             neighbours: NeighbourSocket::open(interface, mac.mac, &self.addresses)?,
-            memberships: Memberships::join(interface, mac, &self.addresses)?,
+            memberships: Some(Memberships::join(interface, mac, &self.addresses)?),
+            behind: false,
             interface: interface.clone(),
         })
     }
 
-    /// Goes over to other service addresses.
+    /// Goes over to other service addresses. What does not follow at once does when [`Self::open`]
+    /// is due.
     pub(super) fn set_addresses(&mut self, addresses: Vec<IpAddr>, drops: &mut Drops) {
+        self.addresses = addresses;
         for link in &mut self.open {
-            let neighbours = link.neighbours.set_addresses(&addresses);
-            if neighbours.and(link.memberships.set_addresses(&addresses)).is_err() {
+            link.behind = true;
+            if link.catch_up(&self.settings, &self.addresses).is_err() {
                 drops.count("open_failed");
+                self.retry_at = Some(now() + RETRY_AFTER);
             }
         }
-        self.addresses = addresses;
     }
 
     /// Announces the node to switches that snoop, where and when that is due (SPEC 2.5).
     pub(super) fn announce(&mut self, now: Time, drops: &mut Drops) {
         for link in &mut self.open {
-            if link.memberships.announce(now).is_err() {
+            let announced = link.memberships.as_mut().map(|joined| joined.announce(now));
+            if announced.is_some_and(|announced| announced.is_err()) {
                 drops.count("send_failed");
             }
         }
@@ -193,5 +220,22 @@ impl Links {
                 link.neighbours.probe(&probe.own, &probe.targets);
             }
         }
+    }
+}
+
+impl Link {
+    /// Brings filters and memberships to these addresses, if they are not there.
+    fn catch_up(&mut self, settings: &LinkSettings, addresses: &[IpAddr]) -> io::Result<()> {
+        if self.behind {
+            let neighbours = self.neighbours.set_addresses(addresses);
+            let joined = match &mut self.memberships {
+                Some(joined) => joined.set_addresses(addresses),
+                None => Memberships::join(&self.interface, settings.mac, addresses)
+                    .map(|joined| self.memberships = Some(joined)),
+            };
+            neighbours.and(joined)?;
+            self.behind = false;
+        }
+        Ok(())
     }
 }

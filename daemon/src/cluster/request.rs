@@ -29,8 +29,13 @@ pub(super) enum ClusterRequest {
     Clients(usize, oneshot::Sender<Vec<ClientView>>),
     /// Where a client goes.
     Explain(IpAddr, oneshot::Sender<Explanation>),
-    /// The interfaces of the cluster as they are now: new, gone, or with another address.
-    Interfaces(Vec<Interface>),
+    /// The interfaces of the cluster as they are now: new, gone, or changed.
+    Interfaces {
+        /// Those that are up.
+        up: Vec<Interface>,
+        /// Whether there is more than one, up or not.
+        several: bool,
+    },
     /// What is served on them.
     Service {
         /// The service addresses.

@@ -115,7 +115,7 @@ impl Running {
         applier.register(&config.name, requests.clone()).await;
         let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());
         let seed = keys.hash_seed(cluster);
-        let addresses = config.addresses.clone();
+        let (addresses, several) = (config.addresses.clone(), config.interfaces.len() > 1);
         let settings = LinkSettings {
             ethertype: config.ethertype,
             group: heartbeat_group(cluster),
@@ -132,7 +132,7 @@ impl Running {
                 Err(error) => return drop(opened.send(Err(error.into()))),
             };
             let mut links = Links::new(settings, addresses);
-            links.set_interfaces(around.interfaces);
+            links.set_interfaces(around.interfaces, several);
             let _ = opened.send(Ok(()));
             let parts = Parts {
                 name,

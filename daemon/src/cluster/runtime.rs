@@ -186,12 +186,17 @@ impl Runtime {
             ClusterRequest::Explain(client, reply) => {
                 let _ = reply.send(engine.explain(client, now()));
             }
-            ClusterRequest::Interfaces(interfaces) => {
-                self.parts.rules.interfaces = rule_interfaces(&interfaces);
-                self.set_rules();
-                self.parts.links.set_interfaces(interfaces);
-                // Opened when the gate stands before them: their sockets bring the traffic.
-                self.opening = true;
+            ClusterRequest::Interfaces { up, several } => {
+                let rules = rule_interfaces(&up);
+                self.parts.links.set_interfaces(up, several);
+                if rules != self.parts.rules.interfaces {
+                    self.parts.rules.interfaces = rules;
+                    self.set_rules();
+                    // Opened when the gate stands before them: their sockets bring the traffic.
+                    self.opening = true;
+                } else if !self.opening {
+                    self.open_links();
+                }
             }
             ClusterRequest::Service { addresses, ports, in_force } => {
                 self.parts.ready = Some(in_force);

@@ -83,7 +83,7 @@ impl Installer {
         self.check(netlink, wanted).await?;
         // The ARP settings first: the kernel must not answer for the addresses for a moment, and
         // on an interface that cannot be used otherwise it must not either.
-        let interfaces = self.silence(netlink, wanted, &mut installed).await?;
+        self.silence(netlink, wanted, &mut installed).await?;
         check_ipv6(netlink, wanted).await?;
         for service in &wanted.links {
             let link = self.service_link(netlink, &service.name).await?;
@@ -93,7 +93,7 @@ impl Installer {
             installed.links.insert(service.name.clone(), link.name);
         }
         self.remove_surplus(netlink, wanted, &installed).await?;
-        self.restore_settings(netlink, &interfaces, &mut installed).await?;
+        self.restore_settings(netlink, wanted, &mut installed).await?;
         Ok(installed)
     }
 
@@ -133,20 +133,18 @@ impl Installer {
         Ok(())
     }
 
-    /// Sets what the wanted interfaces need. Returns their numbers.
+    /// Sets what the wanted interfaces need.
     async fn silence(
         &mut self,
         netlink: &Netlink,
         wanted: &Wanted,
         installed: &mut Installed,
-    ) -> Result<BTreeSet<InterfaceIndex>, HostError> {
-        let mut interfaces = BTreeSet::new();
+    ) -> Result<(), HostError> {
         for name in &wanted.interfaces {
             let Some(link) = netlink.link(name).await? else {
                 installed.missing.push(name.clone());
                 continue;
             };
-            interfaces.insert(link.index);
             for setting in Setting::ALL {
                 let now = setting.read(name)?;
                 let changed = self.record.change(|changes| {
@@ -167,7 +165,7 @@ impl Installer {
                 }
             }
         }
-        Ok(interfaces)
+        Ok(())
     }
 
     /// Finds or makes the link for a cluster's addresses.
@@ -260,19 +258,21 @@ impl Installer {
         Ok(())
     }
 
-    /// Puts the settings of interfaces back that are not among `keep`.
+    /// Puts the settings of all interfaces back when no service address is left. Not before: one
+    /// that was renamed or taken out of a cluster may still hang on the segment of the clients,
+    /// and the kernel would speak for the addresses there.
     async fn restore_settings(
         &mut self,
         netlink: &Netlink,
-        keep: &BTreeSet<InterfaceIndex>,
+        wanted: &Wanted,
         installed: &mut Installed,
     ) -> Result<(), HostError> {
         for (index, settings) in self.record.changes.settings.clone() {
-            if keep.contains(&InterfaceIndex(index)) {
-                continue;
-            }
             // An interface that is gone has taken its settings with it.
             if let Some(link) = netlink.link_by_index(InterfaceIndex(index)).await? {
+                if !wanted.links.is_empty() {
+                    continue;
+                }
                 for (setting, changed) in settings {
                     if setting.read(&link.name)? == changed.ours {
                         setting.write(&link.name, changed.before)?;

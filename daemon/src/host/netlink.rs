@@ -41,7 +41,8 @@ impl LinkState {
     /// As sockets take it; `None` if it is no Ethernet link.
     #[must_use]
     pub fn interface(&self) -> Option<Interface> {
-        self.mac.map(|mac| Interface { name: self.name.clone(), index: self.index, mac })
+        let Self { name, index, running: carrier, .. } = self.clone();
+        self.mac.map(|mac| Interface { name, index, mac, carrier })
     }
 
     fn of(message: &LinkMessage) -> Self {

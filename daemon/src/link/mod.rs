@@ -36,6 +36,17 @@ pub struct Interface {
     pub index: InterfaceIndex,
     /// Its own address, the source of every frame that leaves.
     pub mac: MacAddr,
+    /// Whether it has a carrier. Without one the kernel takes frames, lets them pass the egress
+    /// hook, and throws them away.
+    pub carrier: bool,
+}
+
+impl Interface {
+    /// Whether sockets that were opened for `other` are good for this one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.name, self.index, self.mac) == (&other.name, other.index, other.mac)
+    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub struct Ledger {
     pub lapses: Vec<(MacAddr, Stamp, Stamp)>,
     /// The segments of TCP connections, one by one.
     pub segments: Segments,
+    /// While these lasted, nodes that could not hear each other served the same clients.
+    pub partitions: Vec<(Stamp, Stamp)>,
 }
 
 impl Ledger {
@@ -177,10 +179,17 @@ impl Ledger {
         self.exchanges.iter().filter(|(question, exchange)| keep(question, exchange)).collect()
     }
 
-    /// Questions that more than one node answered: there may be none, ever.
+    /// Questions that more than one node answered.
     #[must_use]
     pub fn doubled(&self) -> Vec<(&Question, &Exchange)> {
         self.select(|_, exchange| exchange.responders() > 1)
+    }
+
+    /// Those of them that were not asked during a partition.
+    #[must_use]
+    pub fn unexcused(&self) -> Vec<(&Question, &Exchange)> {
+        let excused = |at: &Stamp| self.partitions.iter().any(|(from, to)| from <= at && at <= to);
+        self.select(|_, exchange| exchange.responders() > 1 && !exchange.asked.iter().any(excused))
     }
 
     /// The nodes that answered each client's questions asked from `since` on.

@@ -100,7 +100,7 @@ impl Watcher {
         ensure!(lost == 0, "the watcher missed {lost} frames");
         let ledger = self.ledger();
         ensure!(ledger.violated == 0, "{} bad frames: {:#?}", ledger.violated, ledger.violations);
-        let doubled = ledger.doubled();
+        let doubled = ledger.unexcused();
         ensure!(doubled.is_empty(), "{} doubled answers: {:?}", doubled.len(), doubled.first());
         let twice = &ledger.segments;
         ensure!(

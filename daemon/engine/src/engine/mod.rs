@@ -352,13 +352,13 @@ impl Engine {
         self.membership.wanted_witness()
     }
 
-    /// Whether this node answers ARP and ND requests of `asker` (design: the owner of its bucket,
-    /// or anybody while the cluster converges).
+    /// Whether this node answers ARP and ND requests of `asker` (SPEC 2.4.2): the owner of its
+    /// bucket, or anybody while the cluster converges or has `several` interfaces.
     #[must_use]
-    pub fn answers_neighbour(&self, asker: IpAddr) -> bool {
+    pub fn answers_neighbour(&self, asker: IpAddr, several: bool) -> bool {
         machine::serves(self.state)
             && !self.leave.is_over()
-            && (self.accepts.contains(self.bucket(asker)) || !self.view.converged)
+            && (several || self.accepts.contains(self.bucket(asker)) || !self.view.converged)
     }
 
     /// Takes the time, and gives up what was lost by not sending: before anything else, because
