@@ -3,10 +3,12 @@
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 
-/// One thing that must not happen.
+use crate::schedule::Attack;
+
+/// One thing that must not happen. Nodes count from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
-    /// I1, I2: two nodes that hear each other answered one packet.
+    /// I1, I2: two nodes that may not answered one packet.
     AnsweredTwice {
         /// When, in nanoseconds of the world.
         at: u64,
@@ -16,6 +18,8 @@ pub enum Violation {
         first: (usize, u64),
         /// Who was second.
         second: usize,
+        /// What lies between the two.
+        between: Between,
     },
     /// I1: two nodes that hear each other accept a bucket.
     BucketShared {
@@ -42,14 +46,23 @@ pub enum Violation {
         /// What is wrong.
         why: String,
     },
-    /// I5: too many frames within dead-after.
-    TooManyFrames {
+    /// I5: too many frames or bytes within dead-after.
+    TooMuchSent {
         /// When.
         at: u64,
         /// Who.
         node: usize,
         /// How many.
         frames: usize,
+        /// On all interfaces.
+        bytes: usize,
+    },
+    /// I6: a frame that the attacker changed was read, or one that he only repeated was not.
+    Misread {
+        /// When.
+        at: u64,
+        /// What he did.
+        kind: Attack,
     },
     /// The engine asked to be called again and again at one instant.
     Spin {
@@ -65,6 +78,32 @@ pub enum Violation {
         /// Which one.
         packet: usize,
     },
+    /// Fewer nodes than `min_members` can hear each other, and one serves.
+    TooFew {
+        /// When.
+        at: u64,
+        /// Who answered.
+        node: usize,
+    },
+}
+
+impl Violation {
+    /// Whether the other is of the same kind.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        core::mem::discriminant(self) == core::mem::discriminant(other)
+    }
+}
+
+/// What lies between two nodes (SPEC 6.9.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// Each has been able to hear the other for long enough to know.
+    Nothing,
+    /// Neither can hear the other, or could until just now: a partition.
+    Partition,
+    /// One cannot hear the other, or could not until just now.
+    OneWay,
 }
 
 /// What became of a packet.
@@ -78,6 +117,21 @@ pub struct Packet {
     pub first: Option<(usize, u64)>,
 }
 
+/// What is counted although nothing is wrong with it.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Excused {
+    /// Packets answered on both sides of a partition.
+    pub partition: u64,
+    /// Packets answered twice across a one-way cut.
+    pub one_way: u64,
+    /// How long after the cut, in nanoseconds, the last of those was.
+    pub one_way_after: u64,
+    /// Clients moved across a cut.
+    pub moved: u64,
+    /// Moments in which a bucket was shared across a cut.
+    pub shared: u64,
+}
+
 /// What is measured, and what was violated.
 #[derive(Debug, Default)]
 pub struct Checker {
@@ -85,20 +139,18 @@ pub struct Checker {
     pub packets: Vec<Packet>,
     /// The node that answered a client last: when, in which life.
     pub last: BTreeMap<IpAddr, (usize, u64, u32)>,
-    /// Violations between nodes that hear each other.
+    /// What must not have happened.
     pub violations: Vec<Violation>,
-    /// Packets answered twice across a cut: a cut keeps nodes from agreeing.
-    pub across_cuts: u64,
-    /// Clients moved across a cut.
-    pub moved_across_cuts: u64,
-    /// Moments in which a bucket was shared across a cut.
-    pub shared_across_cuts: u64,
+    /// What may.
+    pub excused: Excused,
     /// The longest time between a packet and its answer.
     pub longest_wait: u64,
     /// Answers that had to wait at all.
     pub waited: u64,
     /// The most frames of one node within dead-after.
     pub most_frames: usize,
+    /// The most bytes of one node within dead-after, on one interface.
+    pub most_bytes: usize,
 }
 
 impl Checker {

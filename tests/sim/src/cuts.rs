@@ -1,76 +1,59 @@
 //! Every set of one or two one-way cuts, and every deaf node, one after the other.
 
-use crate::check::Violation;
-use crate::mutate::Mutation;
-use crate::node::nanos;
-use crate::scenario::{Scenario, settings};
-use crate::world::{MS, World};
+use crate::check::{Excused, Violation};
+use crate::scenario::Scenario;
+use crate::schedule::{Fault, Schedule};
+use crate::world::{MS, Options, World};
 
 /// What came of one set of cuts.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    /// The cuts, from and to, counted from 0.
-    pub cuts: Vec<(usize, usize)>,
-    /// The deaf node, if that was the fault.
-    pub deaf: Option<usize>,
     /// After how many milliseconds every bucket was accepted by exactly one node for good.
     pub after_ms: u64,
     /// What must not have happened.
-    pub violations: Vec<Violation>,
-    /// Packets answered twice across a cut.
-    pub across_cuts: u64,
+    pub violation: Option<Violation>,
+    /// What happened across the cuts.
+    pub excused: Excused,
     /// Events.
     pub events: u64,
 }
 
-/// The cuts, or who is deaf.
-pub type Fault = (Vec<(usize, usize)>, Option<usize>);
-
-/// All sets of one and two cuts among `nodes`, and each deaf node.
+/// All sets of one and two cuts among `nodes`, each deaf node and each mute one.
 #[must_use]
-pub fn all(nodes: usize) -> Vec<Fault> {
-    let links: Vec<(usize, usize)> = (0..nodes)
-        .flat_map(|from| (0..nodes).map(move |to| (from, to)))
+pub fn all(nodes: usize) -> Vec<Vec<Fault>> {
+    let links: Vec<Fault> = (1..=nodes)
+        .flat_map(|from| (1..=nodes).map(move |to| (from, to)))
         .filter(|(from, to)| from != to)
+        .map(|(from, to)| Fault::Cut(from, to, u8::MAX))
         .collect();
-    let mut sets: Vec<Fault> = links.iter().map(|link| (vec![*link], None)).collect();
+    let mut sets: Vec<Vec<Fault>> = links.iter().map(|link| vec![link.clone()]).collect();
     for (index, first) in links.iter().enumerate() {
-        sets.extend(links[index + 1..].iter().map(|second| (vec![*first, *second], None)));
+        sets.extend(links[index + 1..].iter().map(|second| vec![first.clone(), second.clone()]));
     }
-    sets.extend((0..nodes).map(|deaf| (Vec::new(), Some(deaf))));
+    sets.extend((1..=nodes).map(|node| vec![Fault::Deaf(node)]));
+    sets.extend((1..=nodes).map(|node| vec![Fault::Mute(node)]));
     sets
 }
 
 /// Lets a cluster settle, cuts, and measures until when it is unsettled. `watch`: for how many
 /// dead-afters.
 #[must_use]
-pub fn run(
-    nodes: usize,
-    cuts: &[(usize, usize)],
-    deaf: Option<usize>,
-    seed: u64,
-    watch: u64,
-    mutation: Option<Mutation>,
-    trace: bool,
-) -> Settled {
-    let mut settings = settings(Scenario::Cuts, nodes, mutation);
-    settings.trace = trace;
-    let mut world = World::new(seed, settings);
-    let unit = nanos(settings.timing.dead_after);
-    for index in 0..nodes {
-        let at = world.rng.range(MS, unit * 3 / 10);
-        world.boot_at(at, index);
-    }
-    world.run(unit * 3);
-    world.start_clients();
+pub fn run(nodes: usize, cuts: &[Fault], seed: u64, watch: u64, options: Options) -> Settled {
+    let mut schedule = Scenario::Cuts.schedule(seed);
+    schedule.nodes.truncate(nodes);
+    schedule.faults.retain(|timed| matches!(timed.fault, Fault::Boot(node) if node <= nodes));
+    schedule.faults.truncate(nodes);
+    settle(&schedule, cuts, watch, options)
+}
+
+fn settle(schedule: &Schedule, cuts: &[Fault], watch: u64, options: Options) -> Settled {
+    let mut world = World::new(schedule, options);
+    let unit = world.unit();
     world.run(unit * 4);
     if let Some(why) = world.unsettled() {
         world.check.violations.push(Violation::NotSettled { at: world.now, why });
     }
-    for (from, to) in cuts {
-        world.cut(*from, *to, true);
-    }
-    deaf.into_iter().for_each(|index| world.deafen(index, true));
+    cuts.iter().for_each(|cut| world.act(cut));
     let start = world.now;
     let (mut unsettled, mut why) = (start, None);
     while world.now < start + unit * watch {
@@ -87,11 +70,9 @@ pub fn run(
         world.check.violations.push(Violation::NotSettled { at: world.now, why });
     }
     Settled {
-        cuts: cuts.to_vec(),
-        deaf,
         after_ms: (unsettled - start) / MS,
-        violations: world.check.violations,
-        across_cuts: world.check.across_cuts,
+        violation: world.check.violations.into_iter().next(),
+        excused: world.check.excused,
         events: world.events,
     }
 }

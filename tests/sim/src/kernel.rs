@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use nlb_engine::KernelPlan;
 use nlb_protocol::{Buckets, hash};
 
+use crate::mutate::Mutation;
+
 /// What the kernel does with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -24,8 +26,9 @@ pub struct Kernel {
     lease: u64,
     idle: u64,
     refusal: u64,
-    open_until: u64,
     foreign: BTreeMap<IpAddr, u64>,
+    /// By interface.
+    open_until: [u64; 8],
     sticky: BTreeMap<IpAddr, u64>,
     filter: Buckets,
     divert: bool,
@@ -47,8 +50,8 @@ impl Kernel {
             lease,
             idle,
             refusal,
-            open_until: 0,
             foreign: BTreeMap::new(),
+            open_until: [0; 8],
             sticky: BTreeMap::new(),
             filter: Buckets::EMPTY,
             divert: false,
@@ -61,20 +64,23 @@ impl Kernel {
         }
     }
 
-    /// A frame of the protocol passes the egress hook.
-    pub fn frame_left(&mut self, now: u64, closes: bool) {
-        self.open_until = if closes { now + self.lease } else { u64::MAX };
+    /// A heartbeat passes the egress hook of these interfaces (a bit mask).
+    pub fn heartbeat_left(&mut self, paths: u8, now: u64, closes: bool) {
+        let until = if closes { now + self.lease } else { u64::MAX };
+        for path in (0..8).filter(|path| paths & 1 << path != 0) {
+            self.open_until[path] = until;
+        }
     }
 
     /// The gate stays open until then without any frame.
     pub fn hold(&mut self, until: u64) {
-        self.open_until = until;
+        self.open_until = [until; 8];
     }
 
-    /// Whether the gate is open.
+    /// Whether the gate is open anywhere.
     #[must_use]
     pub fn is_open(&self, now: u64) -> bool {
-        now < self.open_until
+        self.open_until.iter().any(|until| now < *until)
     }
 
     /// Whether the rules are there.
@@ -84,8 +90,8 @@ impl Kernel {
     }
 
     /// A packet for the service arrives.
-    pub fn packet(&mut self, client: IpAddr, now: u64) -> Fate {
-        if !self.installed || !self.is_open(now) {
+    pub fn packet(&mut self, client: IpAddr, path: usize, now: u64) -> Fate {
+        if !self.installed || now >= self.open_until[path] {
             return Fate::Dropped;
         }
         if self.divert {
@@ -120,17 +126,17 @@ impl Kernel {
     }
 
     /// The plan in hand takes effect, at one instant.
-    pub fn apply(&mut self, ignore_flush: bool, now: u64) -> Option<KernelPlan> {
+    pub fn apply(&mut self, mutation: Option<Mutation>, now: u64) -> Option<KernelPlan> {
         let plan = self.applying.take()?;
         self.installed = true;
-        if plan.flush && !ignore_flush {
+        if plan.flush && mutation != Some(Mutation::IgnoreFlush) {
             self.sticky.clear();
         }
         if plan.reopen {
             self.foreign.clear();
         }
-        for client in &plan.forget {
-            self.sticky.remove(client);
+        if mutation != Some(Mutation::IgnoreForget) && !plan.forget.is_empty() {
+            self.sticky.retain(|client, _| !plan.forget.contains(client));
         }
         for client in &plan.remember {
             self.sticky.insert(*client, now + self.idle);
@@ -142,6 +148,15 @@ impl Kernel {
         Some(plan)
     }
 
+    /// The plan in hand was not taken: it is tried again, with what came after it.
+    pub fn plan_refused(&mut self) {
+        let Some(plan) = self.applying.take() else { return };
+        self.applying = Some(match self.next.take() {
+            Some(next) => next.follow(plan),
+            None => plan,
+        });
+    }
+
     /// Somebody flushed all rules: everything is gone, and nothing passes.
     pub fn rules_lost(&mut self) {
         self.sticky.clear();
@@ -149,7 +164,7 @@ impl Kernel {
         self.filter = Buckets::EMPTY;
         self.lost = self.installed;
         self.installed = false;
-        self.open_until = 0;
+        self.open_until = [0; 8];
     }
 
     /// Whether the rules were lost since this was last asked.

@@ -4,11 +4,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_engine::packet::ClientPacket;
-use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time, Timing};
+use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time};
 use nlb_protocol::frame::Frame;
-use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
+use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 
 use crate::kernel::Kernel;
+use crate::rng::{Chance, Rng};
+use crate::schedule::{NodeSpec, Schedule, Wake};
 
 /// Frames that wait in the socket of a stopped process.
 pub const SOCKET: usize = 256;
@@ -34,10 +36,18 @@ pub struct Node {
     pub returns: Option<u64>,
     /// The incarnation of this life.
     pub incarnation: Incarnation,
-    /// The process is stopped.
-    pub paused: bool,
+    /// The process is stopped; this comes first when it goes on.
+    pub paused: Option<Wake>,
     /// Nothing reaches it.
     pub deaf: bool,
+    /// Nobody is reached by it.
+    pub mute: bool,
+    /// Its interfaces that are down.
+    pub down: u8,
+    /// Until when its kernel takes no plan.
+    pub refuses_until: u64,
+    /// Until when its kernel is slow, and how slow.
+    pub slow: (u64, u64),
     /// Its kernel.
     pub kernel: Kernel,
     /// Frames that were not read yet, with their arrival.
@@ -50,14 +60,19 @@ pub struct Node {
     pub confirmed: Option<Generation>,
     /// The timer that counts.
     pub timer: u64,
+    /// The latest frame sent.
+    pub sequence: Sequence,
     /// The latest heartbeat sent.
     pub latest: u16,
     /// When it last lost its rights, left or died.
     pub lost: u64,
-    /// Times at which frames left, for I5.
-    pub frames: VecDeque<u64>,
-    /// How much faster its clock is, in parts per million.
-    drift: i64,
+    /// When and how long: the frames that left, for I5.
+    pub frames: VecDeque<(u64, usize)>,
+    /// How many bytes these are.
+    pub bytes: usize,
+    /// When a frame last left.
+    pub spoke: u64,
+    spec: NodeSpec,
     offset: u64,
     /// With a clock that stands still while stopped: how long it stood.
     pub stood: u64,
@@ -66,13 +81,15 @@ pub struct Node {
 impl Node {
     /// A node that is down.
     #[must_use]
-    pub fn new(id: u64, timing: Timing, idle: Duration, drift: i64, offset: u64) -> Self {
+    pub fn new(index: usize, schedule: &Schedule) -> Self {
+        let spec = schedule.nodes[index];
+        let id = index as u64 + 1;
         let scale = |d: Duration| {
-            let nanos = i128::from(nanos(d)) * 1_000_000 / i128::from(1_000_000 + drift);
+            let nanos = i128::from(nanos(d)) * 1_000_000 / i128::from(1_000_000 + spec.drift_ppm);
             u64::try_from(nanos).unwrap_or(0)
         };
-        let config = config(id, Incarnation(1), timing, idle);
-        Self {
+        let mut chance = Rng::of(schedule.seed, Chance::Life, id, 0);
+        let node = Self {
             id: NodeId(id),
             engine: None,
             life: 0,
@@ -81,31 +98,38 @@ impl Node {
             held_until: 0,
             returns: None,
             incarnation: Incarnation(1),
-            paused: false,
+            paused: None,
             deaf: false,
-            kernel: Kernel::new(
-                scale(timing.lease()),
-                scale(config.kernel_idle()),
-                scale(config.refusal()),
-            ),
+            mute: false,
+            down: 0,
+            refuses_until: 0,
+            slow: (0, 0),
+            kernel: Kernel::new(0, 0, 0),
             socket: VecDeque::new(),
             queue: VecDeque::new(),
             held: 0,
             confirmed: None,
             timer: 0,
+            sequence: Sequence(0),
             latest: 0,
             lost: 0,
             frames: VecDeque::new(),
-            drift,
-            offset,
+            bytes: 0,
+            spoke: 0,
+            spec,
+            offset: chance.range(100, 10_000) * 1_000_000_000,
             stood: 0,
-        }
+        };
+        let config = node.config(schedule);
+        let [lease, idle, refusal] =
+            [config.timing.lease(), config.kernel_idle(), config.refusal()].map(scale);
+        Self { kernel: Kernel::new(lease, idle, refusal), ..node }
     }
 
     /// The node's clock at a time of the world.
     #[must_use]
     pub fn clock(&self, world: u64) -> Time {
-        let drifted = i128::from(world) * i128::from(1_000_000 + self.drift) / 1_000_000;
+        let drifted = i128::from(world) * i128::from(1_000_000 + self.spec.drift_ppm) / 1_000_000;
         let drifted = u64::try_from(drifted).unwrap_or(0);
         Time::from_nanos((drifted + self.offset).saturating_sub(self.stood))
     }
@@ -114,32 +138,36 @@ impl Node {
     #[must_use]
     pub fn world(&self, local: Time) -> u64 {
         let shown = i128::from((local.as_nanos() + self.stood).saturating_sub(self.offset));
-        u64::try_from(shown * 1_000_000 / i128::from(1_000_000 + self.drift) + 1).unwrap_or(0)
+        u64::try_from(shown * 1_000_000 / i128::from(1_000_000 + self.spec.drift_ppm) + 1)
+            .unwrap_or(0)
     }
 
     /// Whether the process lives and runs.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.engine.is_some() && !self.paused
+        self.engine.is_some() && self.paused.is_none()
     }
-}
 
-/// What every simulated node is made with.
-#[must_use]
-pub fn config(id: u64, incarnation: Incarnation, timing: Timing, sticky_idle: Duration) -> Config {
-    Config {
-        cluster: ClusterId(1),
-        node: NodeId(id),
-        incarnation,
-        name: format!("n{id}"),
-        software: "sim".to_owned(),
-        timing,
-        weight: Weight::DEFAULT,
-        seed: 0x5eed,
-        sticky_idle,
-        offload: true,
-        min_members: 1,
-        limits: Limits::default(),
+    /// What its next life is made with.
+    #[must_use]
+    pub fn config(&self, schedule: &Schedule) -> Config {
+        let life = u64::from(self.life);
+        Config {
+            cluster: ClusterId(1),
+            node: self.id,
+            incarnation: Incarnation(
+                Rng::of(schedule.seed, Chance::Life, self.id.0, life + 1).bits() | 1,
+            ),
+            name: format!("n{}", self.id.0),
+            software: "sim".to_owned(),
+            timing: schedule.timing(),
+            weight: Weight::DEFAULT,
+            seed: self.spec.hash_seed,
+            sticky_idle: Duration::from_micros(schedule.clients.idle_us),
+            offload: self.spec.offload,
+            min_members: schedule.min_members,
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -1,5 +1,26 @@
 //! Random numbers that are the same on every machine: xoshiro256**, seeded by splitmix64.
 
+/// What happens by chance.
+#[derive(Debug, Clone, Copy)]
+pub enum Chance {
+    /// The schedule itself.
+    Schedule,
+    /// The incarnation of a life, and where its clock stands.
+    Life,
+    /// A client's flows.
+    Client,
+    /// A frame's way to one node.
+    Frame,
+    /// A packet's way to one node.
+    Packet,
+    /// How long a kernel takes.
+    Kernel,
+    /// How late a timer is.
+    Timer,
+    /// What an attacker sends.
+    Attack,
+}
+
 /// A generator.
 #[derive(Debug, Clone)]
 pub struct Rng([u64; 4]);
@@ -16,6 +37,16 @@ impl Rng {
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^ (z >> 31)
         }))
+    }
+
+    /// For one thing that happens by chance under a seed, named by three numbers.
+    #[must_use]
+    pub fn of(seed: u64, what: Chance, one: u64, other: u64) -> Self {
+        let mix = |state: u64, value: u64| {
+            let z = (state ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (z ^ (z >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        };
+        Self::new(mix(mix(mix(seed, what as u64 + 1), one), other))
     }
 
     /// The next 64 bits.

@@ -1,26 +1,32 @@
 //! What is looked at after every event.
 
-use nlb_engine::Engine;
-use nlb_engine::PacketId;
+use core::net::IpAddr;
+
+use nlb_engine::{Engine, PacketId};
 use nlb_protocol::Bucket;
 use nlb_protocol::frame::State;
 
-use super::MS;
-use super::World;
-use crate::check::Packet;
-use crate::check::Violation;
-use crate::node::Node;
-use crate::node::nanos;
+use super::{MS, US, World};
+use crate::check::{Between, Packet, Violation};
+use crate::node::{Node, nanos};
 
 impl World {
-    /// Whether two nodes have been able to hear each other for long enough.
+    /// What lies between two nodes at `since`, and for how long it has been so.
     #[must_use]
-    pub fn mutual(&self, one: usize, other: usize, since: u64) -> bool {
-        let timing = self.settings.timing;
+    pub fn between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
+        let timing = self.schedule.timing();
         let settle = nanos(timing.rights() + timing.heartbeat);
-        let clean = self.clean_since[one][other];
-        let cut = self.cuts[one][other] || self.cuts[other][one];
-        !cut && (clean == 0 || since.saturating_sub(clean) > settle)
+        let changed = self.links.changed(one, other);
+        let age = since.saturating_sub(changed);
+        let there = self.links.works(one, other) != 0;
+        let back = self.links.works(other, one) != 0;
+        let between = match (there, back) {
+            (true, true) if changed == 0 || age > settle => Between::Nothing,
+            (true, true) if self.links.was_parted(one, other) => Between::Partition,
+            (false, false) => Between::Partition,
+            _ => Between::OneWay,
+        };
+        (between, age)
     }
 
     /// A node answers a packet.
@@ -29,15 +35,10 @@ impl World {
         let number = id.0 as usize;
         self.note(now ^ (number as u64) << 20 ^ (index as u64) << 50);
         let packet = self.check.packets[number];
+        self.check_group(index);
         if let Some(first) = packet.first {
             self.tell(index, || format!("ANSWERS {number} of {} AGAIN", packet.client));
-            if self.mutual(index, first.0, now) {
-                let second = index;
-                let violation = Violation::AnsweredTwice { at: now, packet: number, first, second };
-                self.check.violations.push(violation);
-            } else {
-                self.check.across_cuts += 1;
-            }
+            self.answered_twice(index, number, first);
             return;
         }
         self.check.packets[number].first = Some((index, now));
@@ -49,23 +50,80 @@ impl World {
         self.check.last.insert(packet.client, (index, now, life));
     }
 
+    /// I1, I2 for a packet, but for what SPEC 6.9 says of nodes that do not hear each other.
+    fn answered_twice(&mut self, second: usize, packet: usize, first: (usize, u64)) {
+        let at = self.now;
+        let (between, age) = self.between(second, first.0, at);
+        let excused = &mut self.check.excused;
+        let allowed = match between {
+            Between::Nothing => false,
+            Between::Partition => {
+                excused.partition += 1;
+                true
+            }
+            Between::OneWay => {
+                excused.one_way += 1;
+                excused.one_way_after = excused.one_way_after.max(age);
+                true
+            }
+        };
+        if !allowed {
+            let violation = Violation::AnsweredTwice { at, packet, first, second, between };
+            self.check.violations.push(violation);
+        }
+    }
+
     fn check_moved(&mut self, index: usize, packet: &Packet) {
         let Some(&(before, at, life)) = self.check.last.get(&packet.client) else { return };
         let keeper = &self.nodes[before];
+        let rights = nanos(self.schedule.timing().rights());
+        // A node that was just stopped has its rights, and its kernel answers.
+        let lives = keeper.runs() || self.now - keeper.spoke < rights;
         let kept = before != index
-            && self.now - at < nanos(self.settings.idle) * 9 / 10
+            && self.now - at < self.schedule.clients.idle_us * US * 9 / 10
             && keeper.kept == life
             && keeper.lost < at
-            && self.keeps_clients(before);
+            && match &keeper.engine {
+                Some(engine) => lives && matches!(engine.state(), State::Active | State::Draining),
+                None => self.now < keeper.held_until,
+            };
         if !kept {
             return;
         }
-        if self.mutual(index, before, at) {
+        if self.between(index, before, at).0 == Between::Nothing {
             let (at, client, nodes) = (self.now, packet.client, (before, index));
             self.tell(index, || format!("TAKES {client} from n{}", before + 1));
             self.check.violations.push(Violation::ClientMoved { at, client, nodes });
         } else {
-            self.check.moved_across_cuts += 1;
+            self.check.excused.moved += 1;
+        }
+    }
+
+    /// After a partition a client that two keep goes on with one of them (SPEC 6.7.6): who gives
+    /// it up is its keeper no more.
+    pub(super) fn check_given_up(&mut self, index: usize, clients: &[IpAddr]) {
+        let mended = self.links.latest_change();
+        if mended == 0 || self.now - mended > self.unit() * 3 {
+            return;
+        }
+        for client in clients {
+            if self.check.last.get(client).is_some_and(|(keeper, ..)| *keeper == index) {
+                self.check.last.remove(client);
+            }
+        }
+    }
+
+    /// R8: whoever is alone long enough to know answers nobody where two must be.
+    fn check_group(&mut self, index: usize) {
+        if self.schedule.min_members < 2 {
+            return;
+        }
+        let long = self.unit() * 3 / 2;
+        let alone = self.nodes.iter().enumerate().all(|(other, node)| {
+            other == index || node.engine.is_none() && self.now - node.lost > long
+        });
+        if alone {
+            self.check.violations.push(Violation::TooFew { at: self.now, node: index });
         }
     }
 
@@ -87,11 +145,11 @@ impl World {
             }
         }
         let Some((other, buckets)) = found else { return };
-        if self.mutual(index, other, self.now) {
+        if self.between(index, other, self.now).0 == Between::Nothing {
             let (at, nodes) = (self.now, (index, other));
             self.check.violations.push(Violation::BucketShared { at, nodes, buckets });
         } else {
-            self.check.shared_across_cuts += 1;
+            self.check.excused.shared += 1;
         }
     }
 
@@ -112,8 +170,10 @@ impl World {
                 }
             }
         }
-        let none = owners.iter().filter(|count| **count == 0).count();
-        let many = owners.iter().filter(|count| **count > 1).count();
+        let up = self.nodes.iter().filter(|node| node.engine.is_some()).count();
+        let expected = u8::from(up >= self.schedule.min_members);
+        let none = owners.iter().filter(|count| **count < expected).count();
+        let many = owners.iter().filter(|count| **count > expected).count();
         (none + many > 0).then(|| {
             let states: Vec<String> = self.nodes.iter().map(describe).collect();
             format!("{none} buckets without owner, {many} with several: {}", states.join(" "))

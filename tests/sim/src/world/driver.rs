@@ -10,13 +10,11 @@ use nlb_protocol::frame::Frame;
 use nlb_protocol::frame::Message;
 use nlb_protocol::frame::State;
 
-use super::Event;
-use super::MS;
-use super::SPIN;
-use super::World;
+use super::{Event, MS, SPIN, World};
 use crate::check::Violation;
 use crate::mutate::Mutation;
 use crate::node::nanos;
+use crate::rng::Chance;
 
 impl World {
     /// What the daemon does after every event.
@@ -64,17 +62,24 @@ impl World {
     fn schedule(&mut self, index: usize, next: nlb_engine::Time) {
         self.nodes[index].timer += 1;
         let timer = self.nodes[index].timer;
-        let at = self.nodes[index].world(next).max(self.now) + self.rng.range(1, MS / 5);
+        let mut chance = self.chance(Chance::Timer, index as u64, timer);
+        let at = self.nodes[index].world(next).max(self.now) + chance.range(1, MS / 5);
         self.at(at, Event::Timer(index, timer));
         if self.with(index, |engine| engine.wants_witness().is_some()) == Some(true) {
             let life = self.nodes[index].life;
-            let answer = self.now + self.rng.range(MS, 10 * MS);
+            let answer = self.now + chance.range(self.unit() / 1000, self.unit() / 100);
             self.at(answer, Event::Witness(index, life));
         }
     }
 
     fn take_plan(&mut self, index: usize, plan: KernelPlan) {
-        if self.settings.mutation == Some(Mutation::EarlyAck) {
+        let early = match self.options.mutation {
+            Some(Mutation::EarlyAck) => true,
+            Some(Mutation::EarlyFilter) => !plan.flush,
+            Some(Mutation::EarlyFlush) => plan.flush,
+            _ => false,
+        };
+        if early {
             let (generation, now) = (plan.generation, self.nodes[index].clock(self.now));
             self.with(index, |engine| engine.handle_applied(generation, now));
         }
@@ -97,19 +102,28 @@ impl World {
     }
 
     fn apply_later(&mut self, index: usize) {
-        let (worst, usual) = self.settings.applier;
-        let most = if self.rng.chance(20_000) { worst } else { usual };
-        let (at, life) = (self.now + self.rng.range(MS / 2, most), self.nodes[index].life);
+        let Some(plan) = &self.nodes[index].kernel.applying else { return };
+        let mut chance = self.chance(Chance::Kernel, index as u64, plan.generation.0);
+        let spec = self.schedule.kernel;
+        let most = if chance.chance(20_000) { spec.worst_us } else { spec.usual_us } * super::US;
+        let (until, each) = self.nodes[index].slow;
+        let slow = if self.now < until { each } else { 0 };
+        let at = self.now + slow + chance.range(most / 40, most);
+        let life = self.nodes[index].life;
         self.at(at, Event::Applied(index, life));
     }
 
     pub(super) fn plan_applied(&mut self, index: usize, life: u32) {
-        if self.nodes[index].life != life {
+        if self.nodes[index].life != life || self.nodes[index].kernel.applying.is_none() {
             return;
         }
-        let ignore = self.settings.mutation == Some(Mutation::IgnoreFlush);
+        if self.now < self.nodes[index].refuses_until {
+            return self.plan_refused(index, life);
+        }
         let world = self.now;
-        let Some(plan) = self.nodes[index].kernel.apply(ignore, world) else { return };
+        let mutation = self.options.mutation;
+        let Some(plan) = self.nodes[index].kernel.apply(mutation, world) else { return };
+        self.check_given_up(index, &plan.forget);
         if plan.flush {
             // Until then the kernel may have answered for an earlier life.
             self.nodes[index].lost = world;
@@ -131,53 +145,86 @@ impl World {
         }
     }
 
+    /// The kernel refused; the applier tries again by itself.
+    fn plan_refused(&mut self, index: usize, life: u32) {
+        self.nodes[index].kernel.plan_refused();
+        self.at(self.now + self.unit() / 20, Event::Applied(index, life));
+        self.tell(index, || "the kernel refuses".to_owned());
+        if self.nodes[index].runs() {
+            let now = self.nodes[index].clock(self.now);
+            self.with(index, |engine| engine.handle_kernel_failed(now));
+            self.pump(index);
+        }
+    }
+
     fn send(&mut self, index: usize, frame: Frame) {
         let now = self.now;
         self.frames += 1;
-        let closes = self.settings.mutation != Some(Mutation::NoLease);
+        let closes = self.options.mutation != Some(Mutation::NoLease);
         let node = &mut self.nodes[index];
-        node.kernel.frame_left(now, closes);
+        let leaves = self.links.all() & !node.down;
+        node.sequence = frame.header.sequence;
         if matches!(frame.message, Message::Heartbeat(_)) {
+            node.kernel.heartbeat_left(leaves, now, closes);
             node.latest = frame.header.sequence.low16();
+            node.spoke = if leaves == 0 { node.spoke } else { now };
         }
         let clock = node.clock(now);
         let sequence = frame.header.sequence;
         // Once before it leaves, once when it has.
         self.save(index);
-        self.with(index, |engine| engine.handle_sent(sequence, clock));
+        if leaves != 0 || self.options.mutation == Some(Mutation::SentUnsent) {
+            self.with(index, |engine| engine.handle_sent(sequence, clock));
+        }
         self.save(index);
-        self.count_frame(index);
+        let bytes = self.encode(&frame);
+        self.count_frame(index, bytes * leaves.count_ones() as usize);
         let frame = Rc::new(frame);
-        for other in 0..self.nodes.len() {
-            if other == index || self.nodes[other].engine.is_none() || self.cuts[index][other] {
+        for other in (0..self.nodes.len()).filter(|other| *other != index) {
+            let works = self.links.works(index, other);
+            if self.nodes[other].engine.is_none() || works == 0 {
                 continue;
             }
-            let copies = 1 + u64::from(self.rng.chance(self.settings.doubled));
-            for _ in 0..copies {
-                if !self.rng.chance(self.settings.loss) {
-                    let delay = self.rng.range(MS / 20, self.settings.delay);
-                    self.at(now + delay, Event::Frame(other, Rc::clone(&frame)));
+            let what = sequence.0 ^ (index as u64) << 40;
+            let way = self.nodes[index].incarnation.0 ^ other as u64;
+            let mut chance = self.chance(Chance::Frame, what, way);
+            let network = self.schedule.network;
+            for path in 0..8 {
+                let copies = 1 + u64::from(chance.chance(network.doubled_ppm));
+                for _ in 0..copies {
+                    let lost = chance.chance(network.loss_ppm) || works & 1 << path == 0;
+                    let delay = chance.range(50, network.delay_us) * super::US;
+                    if !lost {
+                        self.at(now + delay, Event::Frame(other, Rc::clone(&frame)));
+                    }
+                }
+                if works >> path == 1 {
+                    break;
                 }
             }
         }
     }
 
-    /// I5: the bound of SPEC 6.12 over dead-after.
-    fn count_frame(&mut self, index: usize) {
-        let timing = self.settings.timing;
+    /// I5: the bound of SPEC 6.12 over dead-after, on each interface.
+    fn count_frame(&mut self, index: usize, bytes: usize) {
+        let timing = self.schedule.timing();
         let window = nanos(timing.dead_after);
         let intervals = u32::try_from(window / nanos(timing.heartbeat)).unwrap_or(1) + 1;
         let bound = nlb_engine::frames_bound(intervals, timing.heartbeat);
         let now = self.now;
-        let frames = &mut self.nodes[index].frames;
-        frames.push_back(now);
-        while frames.front().is_some_and(|at| now - at > window) {
-            frames.pop_front();
+        let paths = usize::from(self.schedule.paths);
+        let node = &mut self.nodes[index];
+        node.frames.push_back((now, bytes));
+        node.bytes += bytes;
+        while let Some(&(_, bytes)) = node.frames.front().filter(|(at, _)| now - at > window) {
+            node.bytes -= bytes;
+            node.frames.pop_front();
         }
-        let count = frames.len();
-        self.check.most_frames = self.check.most_frames.max(count);
-        if count > bound {
-            let violation = Violation::TooManyFrames { at: now, node: index, frames: count };
+        let (frames, bytes) = (node.frames.len(), node.bytes);
+        self.check.most_frames = self.check.most_frames.max(frames);
+        self.check.most_bytes = self.check.most_bytes.max(bytes / paths);
+        if frames > bound || bytes > bound * paths * nlb_protocol::frame::MAX_FRAME {
+            let violation = Violation::TooMuchSent { at: now, node: index, frames, bytes };
             self.check.violations.push(violation);
         }
     }
@@ -203,7 +250,7 @@ impl World {
         if self.nodes[index].life != life || self.nodes[index].engine.is_none() {
             return;
         }
-        self.at(self.now + nanos(self.settings.timing.dead_after), Event::List(index, life));
+        self.at(self.now + self.unit(), Event::List(index, life));
         if self.nodes[index].runs() && self.nodes[index].kernel.is_installed() {
             let listed: Vec<_> = self.nodes[index]
                 .kernel
@@ -211,6 +258,8 @@ impl World {
                 .into_iter()
                 .map(|(client, left)| (client, Duration::from_nanos(left)))
                 .collect();
+            let none = self.options.mutation == Some(Mutation::EmptyListing);
+            let listed = if none { Vec::new() } else { listed };
             let now = self.nodes[index].clock(self.now);
             self.with(index, |engine| engine.handle_sticky_listed(&listed, now));
             self.pump(index);

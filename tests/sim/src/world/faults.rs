@@ -1,60 +1,138 @@
 //! What goes wrong, and what administrators do.
 
-use nlb_engine::Engine;
-use nlb_engine::manage::Command;
-use nlb_protocol::Incarnation;
-use nlb_protocol::Weight;
+use core::time::Duration;
 
-use super::Event;
-use super::MS;
-use super::World;
+use nlb_engine::manage::Command;
+use nlb_engine::{Engine, Time};
+use nlb_protocol::Weight;
+use nlb_protocol::frame::State;
+
+use super::{Event, MS, US, World};
 use crate::mutate::Mutation;
-use crate::node;
 use crate::node::nanos;
+use crate::schedule::{Fault, Wake};
 
 impl World {
-    /// Starts a process at a later time.
-    pub fn boot_at(&mut self, at: u64, index: usize) {
-        self.at(at, Event::Boot(index));
+    /// Something happens.
+    pub fn act(&mut self, fault: &Fault) {
+        let by = fault.nodes().first().copied().unwrap_or(1);
+        self.tell(by - 1, || format!("FAULT {fault:?}"));
+        let until = match *fault {
+            Fault::Boot(node) => self.boot(node - 1),
+            Fault::Crash(node) => self.crash(node - 1),
+            Fault::Pause { node, us, first } => self.pause(node - 1, us * US, first),
+            Fault::Weight(node, weight) => {
+                let weight = Weight::new(weight).unwrap_or(Weight::DEFAULT);
+                self.command(node - 1, Command::SetWeight(weight))
+            }
+            Fault::Leave(node) => self.planned(node - 1, Command::Leave, 5),
+            Fault::Drain(node, timeout) => {
+                let timeout = timeout.map(Duration::from_micros);
+                let units = if timeout.is_some() { 6 } else { 0 };
+                self.planned(node - 1, Command::Drain { timeout }, units)
+            }
+            Fault::Restart { node, hold_us, away_us } => {
+                self.restart(node - 1, Duration::from_micros(hold_us), away_us * US)
+            }
+            Fault::Undrain(node) => self.command(node - 1, Command::Undrain),
+            Fault::FlushRules(node, us) => self.flush_rules(node - 1, us * US),
+            Fault::Refuse(node, us) => {
+                self.nodes[node - 1].refuses_until = self.now + us * US;
+                self.now + us * US
+            }
+            Fault::Slow(node, each, us) => {
+                self.nodes[node - 1].slow = (self.now + us * US, each * US);
+                self.now + (us + each) * US
+            }
+            Fault::Cut(from, to, paths) => {
+                self.links_changed(|w| w.cut(from - 1, to - 1, paths, true))
+            }
+            Fault::Mend(from, to) => {
+                self.links_changed(|w| w.cut(from - 1, to - 1, u8::MAX, false))
+            }
+            Fault::Partition(ref side) => self.links_changed(|world| {
+                for from in 1..=world.nodes.len() {
+                    for to in 1..=world.nodes.len() {
+                        if side.contains(&from) != side.contains(&to) {
+                            world.cut(from - 1, to - 1, u8::MAX, true);
+                        }
+                    }
+                }
+            }),
+            Fault::Deaf(node) => self.links_changed(|world| world.nodes[node - 1].deaf = true),
+            Fault::Mute(node) => self.links_changed(|world| world.nodes[node - 1].mute = true),
+            Fault::Down(node, paths, us) => {
+                self.at(self.now + us * US, Event::Up(node - 1, paths));
+                self.links_changed(|world| world.nodes[node - 1].down |= paths) + us * US
+            }
+            Fault::Heal => self.links_changed(Self::heal),
+            Fault::Loss(loss) => {
+                self.schedule.network.loss_ppm = loss;
+                self.now
+            }
+            Fault::Attack(kind, node, frames) => {
+                self.attack(kind, node - 1, frames);
+                self.now + 10 * MS
+            }
+        };
+        self.last_fault = self.last_fault.max(until);
     }
 
-    pub(super) fn boot(&mut self, index: usize) {
-        if self.nodes[index].engine.is_some() {
-            return;
-        }
-        let incarnation = Incarnation(self.rng.bits() | 1);
-        let (timing, idle) = (self.settings.timing, self.settings.idle);
+    fn links_changed(&mut self, change: impl FnOnce(&mut Self)) -> u64 {
+        change(self);
+        self.relink();
+        self.now
+    }
+
+    pub(super) fn boot(&mut self, index: usize) -> u64 {
         let now = self.now;
+        if self.nodes[index].engine.is_some() {
+            return now;
+        }
+        let unit = self.unit();
+        let mutation = self.options.mutation;
         let node = &mut self.nodes[index];
         node.life += 1;
         node.kept += 1;
-        node.incarnation = incarnation;
-        node.paused = false;
+        let mut config = node.config(&self.schedule);
+        node.incarnation = config.incarnation;
+        node.paused = None;
         node.lost = now;
-        let config = node::config(node.id.0, incarnation, timing, idle);
+        let mut clock = node.clock(now);
+        match mutation {
+            // It believes that it has listened for long already.
+            Some(Mutation::NoListening) => {
+                clock = Time::from_nanos(clock.as_nanos().saturating_sub(unit * 3));
+            }
+            Some(Mutation::HastyDeath) => {
+                config.timing.dead_after = config.timing.dead_after * 6 / 10
+            }
+            Some(Mutation::AnyGroup) => config.min_members = 1,
+            _ => {}
+        }
+        let incarnation = config.incarnation;
         node.engine = Some(match node.left_behind(now) {
-            Some((saved, clients)) => Engine::resume(config, &saved, &clients, node.clock(now)),
-            None => Engine::new(config, node.clock(now)),
+            Some((saved, clients)) => Engine::resume(config, &saved, &clients, clock),
+            None => Engine::new(config, clock),
         });
         if let Some(life) = node.saved.as_ref().and_then(|saved| saved.life) {
             node.incarnation = life.incarnation;
         }
         let life = node.life;
         self.tell(index, || format!("boots as {incarnation}"));
-        self.at(now + nanos(timing.dead_after), Event::List(index, life));
+        self.at(now + unit, Event::List(index, life));
         self.pump(index);
+        now
     }
 
-    /// The process dies; its kernel does not.
-    pub fn crash(&mut self, index: usize) {
-        let now = self.now;
+    fn crash(&mut self, index: usize) -> u64 {
         let node = &mut self.nodes[index];
         if node.engine.take().is_some() {
-            node.lost = now;
+            node.lost = self.now;
             node.kernel.orphaned();
             self.clear(index);
-            self.tell(index, || "crashes".to_owned());
         }
+        self.now
     }
 
     pub(super) fn clear(&mut self, index: usize) {
@@ -64,42 +142,39 @@ impl World {
         node.held = 0;
         node.confirmed = None;
         node.timer += 1;
-        node.paused = false;
+        node.paused = None;
     }
 
-    /// The process is stopped for so long.
-    pub fn pause(&mut self, index: usize, duration: u64) {
-        if self.nodes[index].runs() {
-            self.nodes[index].paused = true;
-            let (life, since) = (self.nodes[index].life, self.now);
-            self.tell(index, || format!("stops for {} ms", duration / MS));
-            self.at(since + duration, Event::Wake(index, life, since));
-            self.last_fault = self.last_fault.max(since + duration);
+    fn pause(&mut self, index: usize, duration: u64, first: Wake) -> u64 {
+        if !self.nodes[index].runs() {
+            return self.now;
         }
+        self.nodes[index].paused = Some(first);
+        let (life, since) = (self.nodes[index].life, self.now);
+        self.at(since + duration, Event::Wake(index, life, since));
+        since + duration
     }
 
     /// Wakes up: what waits is worked off in any order.
     pub(super) fn wake(&mut self, index: usize, life: u32, since: u64) {
-        if self.nodes[index].life != life || !self.nodes[index].paused {
-            return;
-        }
-        self.nodes[index].paused = false;
-        if self.settings.mutation == Some(Mutation::StoppedClock) {
+        let node = &mut self.nodes[index];
+        let Some(first) = node.paused.filter(|_| node.life == life) else { return };
+        node.paused = None;
+        if self.options.mutation == Some(Mutation::StoppedClock) {
             self.nodes[index].stood += self.now - since;
         }
-        let order = self.rng.range(0, 3);
-        self.tell(index, || format!("goes on, order {order}"));
-        match order {
-            0 => {
+        self.tell(index, || format!("goes on, {first:?} first"));
+        match first {
+            Wake::Packets => {
                 self.read_queue(index);
                 self.read_socket(index);
             }
-            1 => {
+            Wake::Timer => {
                 self.timeout(index);
                 self.read_socket(index);
                 self.read_queue(index);
             }
-            _ => {
+            Wake::Frames => {
                 self.read_socket(index);
                 self.timeout(index);
                 self.read_queue(index);
@@ -113,7 +188,7 @@ impl World {
         self.timeout(index);
     }
 
-    fn timeout(&mut self, index: usize) {
+    pub(super) fn timeout(&mut self, index: usize) {
         let now = self.nodes[index].clock(self.now);
         self.with(index, |engine| engine.handle_timeout(now));
         self.pump(index);
@@ -135,86 +210,39 @@ impl World {
         self.pump(index);
     }
 
-    /// A new weight.
-    pub fn weigh(&mut self, index: usize, weight: u16) {
-        if self.nodes[index].runs()
-            && let Some(weight) = Weight::new(weight)
-        {
-            self.tell(index, || format!("weight {weight}"));
-            self.command(index, Command::SetWeight(weight));
-        }
-    }
-
-    /// Many weights, one after the other.
-    pub fn weigh_often(&mut self, index: usize, times: u64, gap: u64) {
-        for time in 0..times {
-            let weight = u16::try_from(self.rng.range(50, 400)).unwrap_or(100);
-            let life = self.nodes[index].life;
-            self.at(self.now + time * gap, Event::Weigh(index, life, weight));
-        }
-        self.last_fault = self.last_fault.max(self.now + times * gap);
-    }
-
-    /// Hand everything over.
-    pub fn leave(&mut self, index: usize) {
-        if self.nodes[index].runs() {
-            self.tell(index, || "is to leave".to_owned());
-            self.command(index, Command::Leave);
-        }
-    }
-
     /// A command by an administrator.
-    pub fn command(&mut self, index: usize, command: Command) {
-        let now = self.nodes[index].clock(self.now);
-        let _ = self.with(index, |engine| engine.handle_command(command, now));
-        self.pump(index);
-    }
-
-    /// Frames from one node no longer reach another, or reach it again.
-    pub fn cut(&mut self, from: usize, to: usize, cut: bool) {
-        if self.cuts[from][to] != cut {
-            self.cuts[from][to] = cut;
-            self.clean_since[from][to] = self.now;
-            self.clean_since[to][from] = self.now;
-            self.tell(from, || format!("{} to n{}", if cut { "cut" } else { "healed" }, to + 1));
+    pub(super) fn command(&mut self, index: usize, command: Command) -> u64 {
+        if self.nodes[index].runs() {
+            let now = self.nodes[index].clock(self.now);
+            let _ = self.with(index, |engine| engine.handle_command(command, now));
+            self.pump(index);
         }
+        self.now
     }
 
-    /// How many cuts there are.
-    #[must_use]
-    pub fn cut_count(&self) -> usize {
-        self.cuts.iter().flatten().filter(|cut| **cut).count()
-    }
-
-    /// Nothing reaches the node any more, or everything does again.
-    pub fn deafen(&mut self, index: usize, deaf: bool) {
-        self.nodes[index].deaf = deaf;
-        for other in 0..self.nodes.len() {
-            if other != index {
-                self.cut(other, index, deaf);
-            }
+    /// A command that takes a node out. What it began is over after so many dead-afters.
+    fn planned(&mut self, index: usize, command: Command, units: u64) -> u64 {
+        if self.schedule.careful && !self.others_serve(index) {
+            return self.now;
         }
+        self.command(index, command) + self.unit() * units
     }
 
-    /// No cuts, nobody deaf.
-    pub fn heal(&mut self) {
-        for from in 0..self.nodes.len() {
-            self.nodes[from].deaf = false;
-            for to in 0..self.nodes.len() {
-                self.cut(from, to, false);
-            }
-        }
+    /// Whether somebody else is there to take what `index` has.
+    pub(super) fn others_serve(&self, index: usize) -> bool {
+        self.nodes.iter().enumerate().any(|(other, node)| {
+            other != index && node.engine.as_ref().is_some_and(|e| e.state() == State::Active)
+        })
     }
 
     /// Somebody flushed the ruleset; the daemon notices later.
-    pub fn flush_rules(&mut self, index: usize) {
+    fn flush_rules(&mut self, index: usize, delay: u64) -> u64 {
         if self.nodes[index].engine.is_some() {
             self.nodes[index].kernel.rules_lost();
-            let (life, delay) = (self.nodes[index].life, self.rng.range(5 * MS, 300 * MS));
-            self.tell(index, || "loses its rules".to_owned());
+            let life = self.nodes[index].life;
             self.at(self.now + delay, Event::Repair(index, life));
-            self.last_fault = self.last_fault.max(self.now + delay);
         }
+        self.now + delay
     }
 
     pub(super) fn repair(&mut self, index: usize, life: u32) {
@@ -222,7 +250,7 @@ impl World {
             return;
         }
         if !self.nodes[index].runs() {
-            self.at(self.now + 100 * MS, Event::Repair(index, life));
+            self.at(self.now + nanos(self.schedule.timing().heartbeat), Event::Repair(index, life));
             return;
         }
         if !self.nodes[index].kernel.was_lost() {
@@ -231,6 +259,7 @@ impl World {
         self.nodes[index].kernel.reinstall();
         let now = self.nodes[index].clock(self.now);
         self.with(index, |engine| engine.handle_sticky_lost(now));
+        self.with(index, |engine| engine.handle_rules_repaired(now));
         self.pump(index);
     }
 }

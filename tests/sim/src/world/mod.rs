@@ -1,60 +1,41 @@
-//! The world: one queue of events, one clock, one seed.
+//! The world: one queue of events, one clock, one schedule.
 
 use core::cmp::Reverse;
-use core::time::Duration;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
+use nlb_engine::Engine;
 use nlb_engine::packet::ClientPacket;
-use nlb_engine::{Engine, Timing};
+use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::Frame;
 
 use crate::check::Checker;
 use crate::clients::Client;
 use crate::mutate::Mutation;
-use crate::node::Node;
-use crate::rng::Rng;
+use crate::node::{Node, nanos};
+use crate::rng::{Chance, Rng};
+use crate::schedule::{Fault, Schedule};
 
+mod attack;
 mod checks;
 mod driver;
 mod faults;
+mod links;
 mod restart;
 mod wire;
 
+use self::links::Links;
+
 /// A millisecond.
 pub const MS: u64 = 1_000_000;
+/// A microsecond.
+pub const US: u64 = 1000;
 /// Polls at one instant after which an engine is said to spin.
 const SPIN: usize = 200;
 
-/// What a world is made with.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// How many nodes there are.
-    pub nodes: usize,
-    /// Their timers.
-    pub timing: Timing,
-    /// Frames lost on each link, per million.
-    pub loss: u64,
-    /// Frames doubled on each link, per million.
-    pub doubled: u64,
-    /// The longest way of a frame.
-    pub delay: u64,
-    /// Client packets that miss one node, per million.
-    pub packet_loss: u64,
-    /// The longest and the usual longest time that the kernel takes for a plan.
-    pub applier: (u64, u64),
-    /// How many clients there are.
-    pub clients: u32,
-    /// How long they wait between flows, on average.
-    pub period: u64,
-    /// How long they wait between the packets of a flow, on average.
-    pub flow: u64,
-    /// After so long a client is forgotten.
-    pub idle: Duration,
-    /// The most that a clock is wrong, in parts per million.
-    pub drift: u64,
-    /// Whether a new process goes on with what the old one left.
-    pub resumes: bool,
+/// How a schedule is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
     /// The mistake to make.
     pub mutation: Option<Mutation>,
     /// Whether to tell what happens.
@@ -63,17 +44,18 @@ pub struct Settings {
 
 #[derive(Debug)]
 enum Event {
+    Fault(usize),
     Boot(usize),
     Timer(usize, u64),
     Frame(usize, Rc<Frame>),
-    Packet(usize, ClientPacket),
+    Packet(usize, usize, ClientPacket),
     Client(usize),
     Applied(usize, u32),
     Witness(usize, u32),
     Wake(usize, u32, u64),
     List(usize, u32),
     Repair(usize, u32),
-    Weigh(usize, u32, u16),
+    Up(usize, u8),
 }
 
 struct Entry {
@@ -102,55 +84,47 @@ impl Ord for Entry {
     }
 }
 
-/// A segment with nodes and clients.
+/// Segments with nodes and clients.
 pub struct World {
-    /// How it was made.
-    pub settings: Settings,
+    /// What is to happen.
+    pub schedule: Schedule,
+    /// How it is run.
+    pub options: Options,
     /// The time.
     pub now: u64,
     /// The nodes.
     pub nodes: Vec<Node>,
     /// What was seen.
     pub check: Checker,
-    /// The random numbers.
-    pub rng: Rng,
     /// How many events there were.
     pub events: u64,
     /// How many frames were sent.
     pub frames: u64,
     /// Names the run: equal for equal runs.
     pub hash: u64,
-    /// Until when the planned faults last.
+    /// When the last fault was over.
     pub last_fault: u64,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     clients: Vec<Client>,
-    cuts: Vec<Vec<bool>>,
-    clean_since: Vec<Vec<u64>>,
+    links: Links,
+    keys: KeyRing,
+    /// Frames that somebody recorded.
+    recorded: VecDeque<Rc<[u8]>>,
+    records: bool,
 }
 
 impl World {
     /// A world whose nodes are all down.
     #[must_use]
-    pub fn new(seed: u64, settings: Settings) -> Self {
-        let mut rng = Rng::new(seed);
-        let nodes = (0..settings.nodes)
-            .map(|index| {
-                let drift = rng.range(0, settings.drift * 2 + 1);
-                let drift =
-                    i64::try_from(drift).unwrap_or(0) - i64::try_from(settings.drift).unwrap_or(0);
-                let offset = rng.range(100_000 * MS, 10_000_000 * MS);
-                let id = index as u64 + 1;
-                Node::new(id, settings.timing, settings.idle, drift, offset)
-            })
-            .collect();
-        let size = settings.nodes;
-        Self {
-            settings,
+    pub fn new(schedule: &Schedule, options: Options) -> Self {
+        let size = schedule.nodes.len();
+        let records = schedule.faults.iter().any(|t| matches!(t.fault, Fault::Attack(..)));
+        let mut world = Self {
+            options,
             now: 0,
-            nodes,
+            nodes: (0..size).map(|index| Node::new(index, schedule)).collect(),
             check: Checker::default(),
-            rng,
             events: 0,
             frames: 0,
             hash: 0xcbf2_9ce4_8422_2325,
@@ -158,9 +132,17 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             clients: Vec::new(),
-            cuts: vec![vec![false; size]; size],
-            clean_since: vec![vec![0; size]; size],
+            links: Links::new(size, schedule.all_paths()),
+            keys: KeyRing::insecure(),
+            recorded: VecDeque::new(),
+            records,
+            schedule: schedule.clone(),
+        };
+        for (index, timed) in schedule.faults.iter().enumerate() {
+            world.at(timed.at_us * US, Event::Fault(index));
         }
+        world.start_clients();
+        world
     }
 
     fn at(&mut self, at: u64, event: Event) {
@@ -168,20 +150,26 @@ impl World {
         self.queue.push(Reverse(Entry { at, order: self.order, event }));
     }
 
+    fn chance(&self, what: Chance, one: u64, other: u64) -> Rng {
+        Rng::of(self.schedule.seed, what, one, other)
+    }
+
     fn note(&mut self, value: u64) {
         self.hash = (self.hash ^ value).wrapping_mul(0x0100_0000_01b3);
     }
 
     fn tell(&self, index: usize, what: impl FnOnce() -> String) {
-        if self.settings.trace {
-            let (ms, us) = (self.now / MS, self.now % MS / 1000);
+        if self.options.trace {
+            let (ms, us) = (self.now / MS, self.now % MS / US);
             println!("{ms:>7}.{us:03} n{} {}", index + 1, what());
         }
     }
 
-    /// Lets time pass.
+    /// Lets time pass, until something happens that must not.
     pub fn run(&mut self, until: u64) {
-        while self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= until) {
+        while self.check.violations.is_empty()
+            && self.queue.peek().is_some_and(|Reverse(entry)| entry.at <= until)
+        {
             let Some(Reverse(entry)) = self.queue.pop() else { break };
             self.now = entry.at;
             self.events += 1;
@@ -193,21 +181,27 @@ impl World {
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Boot(index) => self.boot(index),
+            Event::Fault(index) => {
+                let fault = self.schedule.faults[index].fault.clone();
+                self.act(&fault);
+            }
+            Event::Boot(index) => {
+                self.boot(index);
+            }
             Event::Timer(index, timer) => {
                 if self.nodes[index].timer == timer && self.nodes[index].runs() {
-                    let now = self.nodes[index].clock(self.now);
-                    self.with(index, |engine| engine.handle_timeout(now));
-                    self.pump(index);
+                    self.timeout(index);
                 }
             }
             Event::Frame(index, frame) => self.frame_arrives(index, &frame),
-            Event::Packet(index, packet) => self.packet_arrives(index, packet),
+            Event::Packet(index, path, packet) => self.packet_arrives(index, path, packet),
             Event::Client(client) => self.client_sends(client),
             Event::Applied(index, life) => self.plan_applied(index, life),
             Event::Witness(index, life) => {
                 let node = &self.nodes[index];
-                if node.life == life && node.runs() && !node.deaf {
+                let receives = !node.deaf && node.down != self.links.all();
+                let always = self.options.mutation == Some(Mutation::AlwaysWitness);
+                if node.life == life && node.runs() && (receives || always) {
                     let now = node.clock(self.now);
                     self.with(index, |engine| engine.handle_witness(now));
                     self.pump(index);
@@ -216,15 +210,20 @@ impl World {
             Event::Wake(index, life, since) => self.wake(index, life, since),
             Event::List(index, life) => self.list(index, life),
             Event::Repair(index, life) => self.repair(index, life),
-            Event::Weigh(index, life, weight) => {
-                if self.nodes[index].life == life {
-                    self.weigh(index, weight);
-                }
+            Event::Up(index, paths) => {
+                self.nodes[index].down &= !paths;
+                self.relink();
             }
         }
     }
 
     fn with<T>(&mut self, index: usize, act: impl FnOnce(&mut Engine) -> T) -> Option<T> {
         self.nodes[index].engine.as_mut().map(act)
+    }
+
+    /// Dead-after, as the world counts.
+    #[must_use]
+    pub fn unit(&self) -> u64 {
+        nanos(self.schedule.timing().dead_after)
     }
 }

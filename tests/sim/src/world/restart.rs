@@ -5,27 +5,24 @@ use core::time::Duration;
 
 use nlb_engine::manage::Command;
 use nlb_engine::{Engine, Saved};
-use nlb_protocol::frame::State;
 
-use super::World;
+use super::{Event, World};
 use crate::node::{Node, nanos};
 
 impl World {
     /// A planned restart: the next process comes `away` after this one has ended.
-    pub fn restart(&mut self, index: usize, hold: Duration, away: u64) {
-        if self.nodes[index].runs() {
-            self.tell(index, || format!("is to restart within {hold:?}"));
-            self.nodes[index].returns = Some(away);
-            self.command(index, Command::Restart { hold });
-            let fault = self.now + nanos(hold) + 2 * away;
-            self.last_fault =
-                self.last_fault.max(fault + 4 * nanos(self.settings.timing.dead_after));
+    pub(super) fn restart(&mut self, index: usize, hold: Duration, away: u64) -> u64 {
+        if self.schedule.careful && !self.others_serve(index) || !self.nodes[index].runs() {
+            return self.now;
         }
+        self.nodes[index].returns = Some(away);
+        self.command(index, Command::Restart { hold });
+        self.now + nanos(hold) + 2 * away + 4 * self.unit()
     }
 
     /// What the process writes down.
     pub(super) fn save(&mut self, index: usize) {
-        if self.settings.resumes {
+        if self.schedule.resumes {
             self.nodes[index].saved = self.nodes[index].engine.as_ref().map(Engine::saved);
         }
     }
@@ -44,26 +41,7 @@ impl World {
         self.clear(index);
         self.tell(index, || "ends; its kernel goes on".to_owned());
         if let Some(away) = away {
-            self.boot_at(self.now + away, index);
-        }
-    }
-
-    /// Whether a client of this node is to stay with it.
-    pub(super) fn keeps_clients(&self, index: usize) -> bool {
-        let node = &self.nodes[index];
-        match &node.engine {
-            Some(engine) => !node.paused && engine.state() == State::Active,
-            None => self.now < node.held_until,
-        }
-    }
-
-    /// A crash from which the process is back quickly.
-    pub fn crash_and_return(&mut self, index: usize, away: u64) {
-        if self.nodes[index].engine.is_some() {
-            self.crash(index);
-            self.boot_at(self.now + away, index);
-            let dead_after = nanos(self.settings.timing.dead_after);
-            self.last_fault = self.last_fault.max(self.now + away + dead_after);
+            self.at(self.now + away, Event::Boot(index));
         }
     }
 }

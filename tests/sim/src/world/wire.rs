@@ -7,25 +7,21 @@ use nlb_engine::Verdict;
 use nlb_engine::packet::ClientPacket;
 use nlb_protocol::frame::Frame;
 
-use super::Event;
-use super::MS;
-use super::World;
+use super::{Event, US, World};
 use crate::check::Packet;
 use crate::clients::Client;
 use crate::kernel::Fate;
-use crate::mutate;
-use crate::mutate::Mutation;
-use crate::mutate::Receiver;
+use crate::mutate::{self, Mutation, Receiver};
 use crate::node;
-use crate::rng::Rng;
+use crate::rng::Chance;
 
 impl World {
     pub(super) fn frame_arrives(&mut self, index: usize, frame: &Rc<Frame>) {
         let node = &mut self.nodes[index];
-        if node.engine.is_none() || node.deaf {
+        if node.engine.is_none() || node.deaf || node.down == self.links.all() {
             return;
         }
-        if node.paused {
+        if node.paused.is_some() {
             if node.socket.len() < node::SOCKET {
                 node.socket.push_back(((**frame).clone(), self.now));
             }
@@ -38,73 +34,73 @@ impl World {
     pub(super) fn read_frame(&mut self, index: usize, frame: Frame, arrival: u64) {
         let node = &self.nodes[index];
         let Some(engine) = node.engine.as_ref() else { return };
-        let receiver = Receiver {
-            node: node.id,
-            state: engine.state(),
-            incarnation_low: u32::try_from(node.incarnation.0 & 0xffff_ffff).unwrap_or(0),
-            latest: node.latest,
-            view: engine.view(),
-        };
-        let arrival =
-            if self.settings.mutation == Some(Mutation::ArrivalNow) { self.now } else { arrival };
+        let mutation = self.options.mutation;
+        let arrival = if mutation == Some(Mutation::ArrivalNow) { self.now } else { arrival };
         let (arrival, now) = (node.clock(arrival), node.clock(self.now));
-        if let Some(frame) = mutate::frame(self.settings.mutation, frame, receiver) {
+        let frame = match mutation {
+            Some(mutation) => mutate::frame(mutation, frame, &Receiver::of(node, engine)),
+            None => Some(frame),
+        };
+        if let Some(frame) = frame {
             self.with(index, |engine| engine.handle_frame(frame, arrival, now));
         }
     }
 
     /// Clients begin to send.
-    pub fn start_clients(&mut self) {
-        for number in 0..self.settings.clients {
+    pub(super) fn start_clients(&mut self) {
+        for number in 0..self.schedule.clients.count {
+            let mut chance = self.chance(Chance::Client, u64::from(number), 0);
+            let spec = self.schedule.clients;
+            let at = (spec.start_us + chance.range(0, spec.period_us)) * US;
             let client = self.clients.len();
-            self.clients.push(Client::new(number));
-            let at = self.now + self.rng.range(0, self.settings.period);
+            self.clients.push(Client::new(number, chance));
             self.at(at, Event::Client(client));
         }
     }
 
     pub(super) fn client_sends(&mut self, client: usize) {
-        let period = self.settings.period;
-        let opened = self.clients[client].opened;
-        if self.clients[client].follow > 0
+        let spec = self.schedule.clients;
+        let sender = &mut self.clients[client];
+        let opened = sender.opened;
+        if sender.follow > 0
             && self.check.packets.get(opened).is_some_and(|packet| packet.first.is_none())
         {
-            // A connection goes on when it was answered; after a second it is begun again.
-            if self.now > self.check.packets[opened].sent + 1000 * MS {
-                self.clients[client].follow = 0;
+            // A connection goes on when it was answered; after a while it is begun again.
+            if self.now > self.check.packets[opened].sent + (spec.flow_us * 50) * US {
+                sender.follow = 0;
             }
-            self.at(self.now + self.settings.flow / 2, Event::Client(client));
+            self.at(self.now + spec.flow_us * US / 2, Event::Client(client));
             return;
         }
-        let (opens, gap) = self.clients[client].step(&mut self.rng, period, self.settings.flow);
-        let address = self.clients[client].address;
+        let (opens, gap) = sender.step(&spec);
+        let address = sender.address;
         let number = self.check.packets.len();
-        let packet = ClientPacket {
-            id: PacketId(u32::try_from(number).unwrap_or(u32::MAX)),
-            client: address,
-            opens,
-            fingerprint: Rng::new(number as u64).bits(),
-        };
         if opens {
-            self.clients[client].opened = number;
+            sender.opened = number;
         }
+        let mut chance = self.chance(Chance::Packet, client as u64, self.now);
+        let fingerprint = chance.bits();
+        let id = PacketId(u32::try_from(number).unwrap_or(u32::MAX));
+        let packet = ClientPacket { id, client: address, opens, fingerprint };
         self.check.packets.push(Packet { client: address, sent: self.now, first: None });
+        let path = chance.index(usize::from(self.schedule.paths));
         for index in 0..self.nodes.len() {
-            if !self.rng.chance(self.settings.packet_loss) {
-                let at = self.now + self.rng.range(MS / 50, MS / 2);
-                self.at(at, Event::Packet(index, packet));
+            let lost = chance.chance(self.schedule.network.packet_loss_ppm);
+            let after = 20 + chance.range(0, self.schedule.network.skew_us);
+            if !lost {
+                self.at(self.now + after * US, Event::Packet(index, path, packet));
             }
         }
-        self.at(self.now + gap, Event::Client(client));
+        self.at(self.now + gap.max(1) * US, Event::Client(client));
     }
 
-    pub(super) fn packet_arrives(&mut self, index: usize, packet: ClientPacket) {
+    pub(super) fn packet_arrives(&mut self, index: usize, path: usize, packet: ClientPacket) {
         let now = self.now;
         let node = &mut self.nodes[index];
-        if node.deaf {
+        if node.deaf || node.down & 1 << path != 0 {
             return;
         }
-        match node.kernel.packet(packet.client, now) {
+        match node.kernel.packet(packet.client, path, now) {
             Fate::Dropped => {}
             Fate::Accepted => {
                 self.tell(index, || format!("packet {} by the kernel", packet.id.0));
@@ -112,7 +108,7 @@ impl World {
             }
             Fate::Queued if node.engine.is_none() => {}
             Fate::Queued if node.queue.len() + node.held >= node::QUEUE => {}
-            Fate::Queued if node.paused => node.queue.push_back((packet, now)),
+            Fate::Queued if node.paused.is_some() => node.queue.push_back((packet, now)),
             Fate::Queued => {
                 self.judge(index, packet, now);
                 self.pump(index);
@@ -121,9 +117,14 @@ impl World {
     }
 
     pub(super) fn judge(&mut self, index: usize, packet: ClientPacket, arrival: u64) {
-        let arrival =
-            if self.settings.mutation == Some(Mutation::ArrivalNow) { self.now } else { arrival };
-        let (arrival, now) = (self.nodes[index].clock(arrival), self.nodes[index].clock(self.now));
+        let mutation = self.options.mutation;
+        let late = mutation == Some(Mutation::ArrivalNow) || mutation == Some(Mutation::PacketsNow);
+        let (arrival, mut now) = (if late { self.now } else { arrival }, self.now);
+        if mutation == Some(Mutation::StaleStage) {
+            // The stage does not ask for the time: what it had when the packet came will do.
+            now = arrival;
+        }
+        let (arrival, now) = (self.nodes[index].clock(arrival), self.nodes[index].clock(now));
         let verdict = self.with(index, |engine| engine.handle_packet(packet, arrival, now));
         let why = self.drops(index);
         self.tell(index, || {
@@ -131,10 +132,6 @@ impl World {
         });
         match verdict {
             Some(Verdict::Hold) => self.nodes[index].held += 1,
-            Some(Verdict::Refuse) => {
-                let world = self.now;
-                self.nodes[index].kernel.refused(packet.client, world);
-            }
             Some(verdict) => self.verdict(index, packet.id, verdict),
             None => {}
         }
@@ -142,7 +139,7 @@ impl World {
 
     /// What a node dropped so far, by cause, for the trace.
     pub(super) fn drops(&self, index: usize) -> String {
-        let engine = self.nodes[index].engine.as_ref().filter(|_| self.settings.trace);
+        let engine = self.nodes[index].engine.as_ref().filter(|_| self.options.trace);
         engine.map_or_else(String::new, |engine| {
             let c = engine.snapshot(nlb_engine::Time::ZERO).counters;
             let (foreign, pinned, right) =
@@ -154,11 +151,15 @@ impl World {
     }
 
     pub(super) fn verdict(&mut self, index: usize, id: PacketId, verdict: Verdict) {
-        if verdict == Verdict::Accept {
-            let client = self.check.packets[id.0 as usize].client;
-            let now = self.now;
-            self.nodes[index].kernel.accepted(client, now);
-            self.accepted(index, id);
+        let client = self.check.packets[id.0 as usize].client;
+        let now = self.now;
+        match verdict {
+            Verdict::Accept => {
+                self.nodes[index].kernel.accepted(client, now);
+                self.accepted(index, id);
+            }
+            Verdict::Refuse => self.nodes[index].kernel.refused(client, now),
+            Verdict::Drop | Verdict::Hold => {}
         }
     }
 }
