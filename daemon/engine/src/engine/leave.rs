@@ -88,7 +88,14 @@ impl Engine {
             return;
         }
         self.give_up_rights();
+        self.abandoned = true;
         self.leave = Leave::Withdrawing;
+    }
+
+    /// The state that heartbeats say. Who gave up everything at once says so to the end: packets
+    /// that others hold may be answered, and no log tells which (SPEC 6.10.7).
+    pub(super) fn said_state(&self) -> State {
+        if self.abandoned { State::Fenced } else { self.state }
     }
 
     /// Goes on leaving.

@@ -110,6 +110,7 @@ pub struct Engine {
     restart: Restart,
     /// Peers that the process before this one knew to restart, and until when.
     away: Vec<(PeerAck, Time)>,
+    abandoned: bool,
     sender: Sender,
     /// The hash seed in use.
     seed: u32,
@@ -152,6 +153,7 @@ impl Engine {
             leave: Leave::No,
             restart: Restart::No,
             away: Vec::new(),
+            abandoned: false,
             sender: Sender::new(config.timing, now),
             seed: config.seed,
             weight: config.weight,

@@ -73,7 +73,7 @@ impl Engine {
     /// What the node says of itself now.
     fn heartbeat_now(&self) -> Heartbeat {
         Heartbeat {
-            state: self.state,
+            state: self.said_state(),
             weight: self.weight,
             hold: self.hold_now(),
             epoch: self.view.named.0,
