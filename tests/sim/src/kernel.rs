@@ -72,9 +72,9 @@ impl Kernel {
         }
     }
 
-    /// The gate stays open until then without any frame.
-    pub fn hold(&mut self, until: u64) {
-        self.open_until = [until; 8];
+    /// The gate stays open until then without any frame, where it was open before.
+    pub fn hold(&mut self, until: u64, now: u64) {
+        self.open_until.iter_mut().filter(|open| **open > now).for_each(|open| *open = until);
     }
 
     /// Whether the gate is open anywhere.

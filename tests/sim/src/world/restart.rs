@@ -34,7 +34,7 @@ impl World {
         // Writing it into the kernel takes a moment, in which the gate may close.
         let node = &mut self.nodes[index];
         node.held_until = node.world(until);
-        node.kernel.hold(node.held_until);
+        node.kernel.hold(node.held_until, self.now);
         node.kernel.orphaned();
         node.engine = None;
         let away = node.returns.take();
