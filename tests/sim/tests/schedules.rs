@@ -56,7 +56,7 @@ fn deaf_nodes() {
 
 #[test]
 fn planned_changes_lose_nothing() {
-    schedules(Scenario::Planned, 0..20);
+    schedules(Scenario::Planned, 0..16);
 }
 
 /// SPEC 6.11.3.
