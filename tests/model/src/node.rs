@@ -226,7 +226,7 @@ impl Work {
         match frame.message {
             Message::Heartbeat(_) => {
                 let closes = self.mutation != Some(Mutation::NoLease);
-                self.node.kernel.frame_left(clock(self.step), closes);
+                self.node.kernel.heartbeat_left(1, clock(self.step), closes);
             }
             // A name: nothing is concluded from it.
             Message::Information(_) => return,
@@ -298,7 +298,7 @@ impl Work {
 
     /// A client's packet arrives.
     pub fn packet(&mut self, packet: ClientPacket) {
-        match self.node.kernel.packet(packet.client, clock(self.step)) {
+        match self.node.kernel.packet(packet.client, 0, clock(self.step)) {
             Fate::Dropped => {}
             Fate::Accepted => self.done.answered.push(packet.id),
             Fate::Queued if self.node.engine.is_none() => {}
@@ -325,7 +325,8 @@ impl Work {
 
     /// The kernel takes the plan in hand.
     pub fn apply(&mut self) {
-        let ignore = self.mutation == Some(Mutation::IgnoreFlush);
+        let ignore = (self.mutation == Some(Mutation::IgnoreFlush))
+            .then_some(nlb_sim::Mutation::IgnoreFlush);
         let Some(plan) = self.node.kernel.apply(ignore, clock(self.step)) else { return };
         self.node.kernel.applying = self.node.kernel.next.take();
         self.node.planned = self.step;

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_engine::packet::ClientPacket;
-use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time};
+use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time, Timing};
 use nlb_protocol::frame::Frame;
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 
@@ -152,22 +152,33 @@ impl Node {
     #[must_use]
     pub fn config(&self, schedule: &Schedule) -> Config {
         let life = u64::from(self.life);
+        let chance = Rng::of(schedule.seed, Chance::Life, self.id.0, life + 1).bits();
+        let idle = Duration::from_micros(schedule.clients.idle_us);
         Config {
-            cluster: ClusterId(1),
-            node: self.id,
-            incarnation: Incarnation(
-                Rng::of(schedule.seed, Chance::Life, self.id.0, life + 1).bits() | 1,
-            ),
-            name: format!("n{}", self.id.0),
-            software: "sim".to_owned(),
-            timing: schedule.timing(),
-            weight: Weight::DEFAULT,
             seed: self.spec.hash_seed,
-            sticky_idle: Duration::from_micros(schedule.clients.idle_us),
             offload: self.spec.offload,
             min_members: schedule.min_members,
-            limits: Limits::default(),
+            ..config(self.id.0, Incarnation(chance | 1), schedule.timing(), idle)
         }
+    }
+}
+
+/// What a node is usually made with.
+#[must_use]
+pub fn config(id: u64, incarnation: Incarnation, timing: Timing, sticky_idle: Duration) -> Config {
+    Config {
+        cluster: ClusterId(1),
+        node: NodeId(id),
+        incarnation,
+        name: format!("n{id}"),
+        software: "sim".to_owned(),
+        timing,
+        weight: Weight::DEFAULT,
+        seed: 0x5eed,
+        sticky_idle,
+        offload: true,
+        min_members: 1,
+        limits: Limits::default(),
     }
 }
 
