@@ -167,6 +167,23 @@ pub enum Verb {
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u32>,
     },
+    /// Announce that the daemon is about to be restarted, so that no client notices
+    ///
+    /// When the daemon is told to end within a minute, it hands its buckets over, keeps its
+    /// clients in the kernel and ends; the next process goes on with them. Without this, ending
+    /// means leaving the cluster. In a unit file: ExecStop=nlbctl restart-hold --if-restarting
+    #[command(name = "restart-hold", alias = "restart_hold")]
+    RestartHold {
+        /// How long the others keep this node, 1 to 65 s; at least twice dead-after
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        hold: u32,
+        /// Only if systemd is restarting the unit nlbd.service
+        #[arg(long)]
+        if_restarting: bool,
+        /// The unit to look at
+        #[arg(long, default_value = "nlbd.service", requires = "if_restarting")]
+        unit: String,
+    },
     /// Take new clients again
     Undrain {
         /// The cluster

@@ -21,6 +21,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Verb::SetWeight { cluster, weight: WeightArgument::Stdin } => {
             weights_from_stdin(&socket, cluster, arguments.json).await
         }
+        Verb::RestartHold { if_restarting: true, unit, .. } if !is_restarting(unit) => Ok(()),
         Verb::Events { cluster, .. } => events(&socket, cluster.as_deref(), arguments.json).await,
         verb => {
             let mut daemon = Connection::connect(&socket).await?;
@@ -88,6 +89,11 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             let same = "This node took no new clients already.";
             either(json, &changed, |changed| render::changed(changed, done, same))?
         }
+        Verb::RestartHold { hold, .. } => {
+            let changed = daemon.restart_hold(i64::from(*hold)).await?;
+            let done = "The next end of the daemon, within a minute, is a restart.";
+            either(json, &changed, |changed| render::changed(changed, done, done))?
+        }
         Verb::Undrain { cluster } => {
             let changed = daemon.undrain(cluster.as_deref()).await?;
             let done = "This node takes new clients again.";
@@ -108,6 +114,22 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             either(json, &checked, render::checked)?
         }
         Verb::Events { .. } => String::new(),
+    })
+}
+
+/// Whether systemd has a job that restarts the unit. What cannot be asked is not restarting.
+fn is_restarting(unit: &str) -> bool {
+    let jobs = std::process::Command::new("systemctl")
+        .args(["list-jobs", "--no-legend", "--plain", "--full", unit])
+        .output();
+    jobs.is_ok_and(|jobs| names_restart(&String::from_utf8_lossy(&jobs.stdout), unit))
+}
+
+/// Whether a list of jobs (number, unit, type, state) has a restart of the unit.
+fn names_restart(jobs: &str, unit: &str) -> bool {
+    jobs.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), [_, name, "restart" | "try-restart", ..] if *name == unit)
     })
 }
 
@@ -204,4 +226,18 @@ async fn events(socket: &Path, cluster: Option<&str>, json: bool) -> Result<(), 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_restart;
+
+    #[test]
+    fn a_restart_is_told_from_an_end() {
+        let jobs = "12 nlbd.service restart running\n13 other.service stop waiting\n";
+        assert!(names_restart(jobs, "nlbd.service"));
+        assert!(!names_restart(jobs, "other.service"));
+        assert!(!names_restart("12 nlbd.service stop running\n", "nlbd.service"));
+        assert!(!names_restart("No jobs running.\n", "nlbd.service"));
+    }
 }

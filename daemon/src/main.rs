@@ -75,6 +75,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     make_run_dir(&arguments.run_dir)?;
+    let _lock = lock(&arguments.run_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -101,6 +102,16 @@ fn make_run_dir(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nobody else may write there while this process lives.
+fn lock(run_dir: &Path) -> anyhow::Result<nix::fcntl::Flock<std::fs::File>> {
+    let path = run_dir.join("lock");
+    let file = std::fs::File::create(&path);
+    let file = file.with_context(|| format!("cannot make {}", path.display()))?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| error)
+        .with_context(|| format!("run directory {}: another nlbd uses it", run_dir.display()))
+}
+
 async fn supervise(
     location: Location,
     run_dir: &Path,
@@ -124,7 +135,17 @@ async fn supervise(
     );
     let mut supervisor =
         Supervisor::new(location, run_dir, config.clone(), capabilities, events).await?;
-    if let Err(error) = supervisor.apply(config).await {
+    let applied = tokio::select! {
+        biased;
+        _ = signals.term.recv() => None,
+        _ = signals.interrupt.recv() => None,
+        applied = supervisor.apply(config) => Some(applied),
+    };
+    let Some(applied) = applied else {
+        tracing::info!("told to end while starting");
+        return Ok(supervisor.shutdown().await?);
+    };
+    if let Err(error) = applied {
         // Nothing half-way stays behind.
         if let Err(error) = supervisor.shutdown().await {
             tracing::error!(%error, "not everything was put back");
@@ -147,7 +168,15 @@ async fn supervise(
         tracing::error!(error = format!("{error:#}"), "nlbd cannot go on, and leaves");
     }
     // Whatever went wrong: what is handed over is answered, and no address stays without a daemon.
-    let put_back = supervisor.shutdown().await;
+    let hurry = supervisor.hurry();
+    let mut ending = std::pin::pin!(supervisor.finish());
+    let put_back = loop {
+        tokio::select! {
+            put_back = &mut ending => break put_back,
+            _ = signals.term.recv() => hurry.hurry(),
+            _ = signals.interrupt.recv() => hurry.hurry(),
+        }
+    };
     if let Some(on_bus) = on_bus {
         on_bus.abort();
     }

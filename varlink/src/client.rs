@@ -79,6 +79,7 @@ trait ClusterProxy {
         cluster: Option<&str>,
         timeout_s: Option<i64>,
     ) -> zlink::Result<Result<Changed, Error>>;
+    async fn restart_hold(&mut self, hold_s: i64) -> zlink::Result<Result<Changed, Error>>;
     async fn undrain(&mut self, cluster: Option<&str>) -> zlink::Result<Result<Changed, Error>>;
     async fn reload(&mut self) -> zlink::Result<Result<Changed, Error>>;
     async fn check_config(&mut self, file: Option<&str>) -> zlink::Result<Result<Checked, Error>>;
@@ -172,6 +173,14 @@ impl Connection {
         timeout_s: Option<i64>,
     ) -> Called<Changed> {
         flat(self.0.drain(cluster, timeout_s).await)
+    }
+
+    /// The daemon will be ended, to be started again within so many seconds.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn restart_hold(&mut self, hold_s: i64) -> Called<Changed> {
+        flat(self.0.restart_hold(hold_s).await)
     }
 
     pub async fn undrain(&mut self, cluster: Option<&str>) -> Called<Changed> {

@@ -50,6 +50,9 @@ pub enum Method {
         cluster: Option<String>,
         timeout_s: Option<i64>,
     },
+    RestartHold {
+        hold_s: i64,
+    },
     Undrain {
         cluster: Option<String>,
     },
@@ -104,6 +107,7 @@ impl Method {
             "Drain" => {
                 Self::Drain { cluster: p.optional("cluster")?, timeout_s: p.optional("timeout_s")? }
             }
+            "RestartHold" => Self::RestartHold { hold_s: p.required("hold_s")? },
             "Undrain" => Self::Undrain { cluster: p.optional("cluster")? },
             "Reload" => Self::Reload,
             "CheckConfig" => Self::CheckConfig { file: p.optional("file")? },

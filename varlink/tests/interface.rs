@@ -54,9 +54,8 @@ fn replies() {
             "AddInterface" | "RemoveInterface" => InterfaceChange::TYPE,
             "CheckConfig" => Checked::TYPE,
             "Monitor" => Happened::TYPE,
-            "SetWeight" | "SetWeightMode" | "Leave" | "Drain" | "Undrain" | "Reload" => {
-                Changed::TYPE
-            }
+            "SetWeight" | "SetWeightMode" | "Leave" | "Drain" | "RestartHold" | "Undrain"
+            | "Reload" => Changed::TYPE,
             other => panic!("a method that this test does not know: {other}"),
         }
     };
@@ -67,7 +66,7 @@ fn replies() {
         let name = method.name().to_string();
         assert_eq!(format!("({})", outputs.join(",")), plain(reply(&name)), "{name}");
     }
-    assert_eq!(methods, 14);
+    assert_eq!(methods, 15);
 }
 
 #[test]

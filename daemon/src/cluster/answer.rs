@@ -77,6 +77,10 @@ impl Supervisor {
             Request::Drain { cluster, timeout } => {
                 self.command(cluster.as_deref(), Command::Drain { timeout }).await
             }
+            Request::RestartHold { hold } => {
+                self.expect_restart(hold);
+                Ok(Reply::Done(Outcome::Changed.into()))
+            }
             Request::Undrain { cluster } => {
                 self.command(cluster.as_deref(), Command::Undrain).await
             }

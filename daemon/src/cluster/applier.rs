@@ -9,7 +9,7 @@ use std::io;
 use tokio::sync::{mpsc, oneshot};
 
 use super::request::ClusterRequest;
-use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle};
+use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle, Leftovers};
 
 /// Registrations that may wait: there are few clusters, and they come one by one.
 const REGISTRATIONS: usize = 16;
@@ -30,7 +30,10 @@ impl Applier {
     ///
     /// # Errors
     /// When there is no thread, or the kernel cannot be listened to.
-    pub(super) async fn start(capabilities: Capabilities) -> io::Result<Self> {
+    pub(super) async fn start(
+        capabilities: Capabilities,
+        leftovers: Leftovers,
+    ) -> io::Result<Self> {
         let (registrations, registered) = mpsc::channel(REGISTRATIONS);
         let (started, starting) = oneshot::channel();
         let thread =
@@ -41,7 +44,7 @@ impl Applier {
                         Err(error) => return drop(started.send(Err(error))),
                     };
                 runtime.block_on(async {
-                    match Kernel::start(capabilities) {
+                    match Kernel::start(capabilities, leftovers) {
                         Ok((kernel, events)) => {
                             let _ = started.send(Ok(kernel));
                             route(events, registered).await;

@@ -3,6 +3,7 @@
 //! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue,
 //!   `witness` looks for signs of life beside it. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in.
+//! - `state` is what one process leaves to the next, `restart` the end of the daemon.
 //! - `supervisor`, `host` and `answer` run in the main thread: configuration, addresses,
 //!   management.
 
@@ -13,12 +14,15 @@ mod drops;
 mod host;
 mod links;
 mod request;
+mod restart;
 mod running;
 mod runtime;
 mod stage;
+mod state;
 mod supervisor;
 mod witness;
 
 pub use request::ClusterEvent;
+pub use restart::Hurry;
 pub use running::StartError;
 pub use supervisor::{Happened, SuperviseError, Supervisor};

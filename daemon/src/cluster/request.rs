@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use nlb_engine::Notice;
 use nlb_engine::manage::{
     BucketView, ClientView, Command, CommandError, Explanation, Outcome, Snapshot,
 };
+use nlb_engine::{Notice, Time};
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::Load;
 use tokio::sync::oneshot;
@@ -62,6 +62,8 @@ pub(super) struct ClusterView {
     pub(super) snapshot: Snapshot,
     /// What the driver dropped, by reason.
     pub(super) drops: BTreeMap<&'static str, u64>,
+    /// The task has ended for a restart: until when the kernel may go on alone.
+    pub(super) held: Option<Time>,
 }
 
 /// One event of a cluster, on its way to the log and to whoever follows.

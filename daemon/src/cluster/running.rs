@@ -1,9 +1,11 @@
 //! A cluster that runs: its thread, and the ways to and from it.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use nlb_engine::manage::{Command, CommandError, Outcome};
-use nlb_engine::{Config as EngineConfig, Engine, Limits, Time};
+use nlb_engine::{Config as EngineConfig, Engine, Limits, Saved, Time};
 use nlb_protocol::addr::heartbeat_group;
 use nlb_protocol::frame::{Load, State};
 use nlb_protocol::{Incarnation, Weight};
@@ -15,10 +17,11 @@ use super::links::{LinkSettings, Links};
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime, rule_interfaces};
 use super::stage::Stage;
+use super::state::StateFile;
 use super::witness::Witness;
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
-use crate::kernel::ClusterRules;
+use crate::kernel::{ClusterRules, kept_clients};
 use crate::link::Interface;
 use crate::weight::{Reading, Weigher, WeightSource};
 
@@ -84,6 +87,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) queue: u16,
     /// Where events go.
     pub(super) events: mpsc::Sender<ClusterEvent>,
+    /// Where what an earlier process left is found.
+    pub(super) run_dir: &'a Path,
 }
 
 impl Running {
@@ -107,10 +112,14 @@ impl Running {
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
         let rules = rules(config, &engine_config, &around.interfaces, around.queue);
-        let engine = Engine::new(engine_config, now());
+        let (state, found) = StateFile::open(around.run_dir, config, around.node);
+        let engine = match found {
+            Some(saved) => resume(config, engine_config, saved).await,
+            None => Engine::new(engine_config, now()),
+        };
         let snapshot = engine.snapshot(now());
         let (view, views) =
-            watch::channel(ClusterView { snapshot, drops: std::collections::BTreeMap::new() });
+            watch::channel(ClusterView { snapshot, drops: BTreeMap::new(), held: None });
         let (ready, is_ready) = oneshot::channel();
         applier.register(&config.name, requests.clone()).await;
         let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());
@@ -141,6 +150,7 @@ impl Running {
                 engine,
                 links,
                 stage,
+                state,
                 kernel,
                 rules,
                 ready: Some(ready),
@@ -203,6 +213,12 @@ impl Running {
         self.has_ended() || self.views.borrow().snapshot.state == State::Leaving
     }
 
+    /// The way to the task.
+    #[must_use]
+    pub(super) fn requests(&self) -> mpsc::Sender<ClusterRequest> {
+        self.requests.clone()
+    }
+
     /// Tells the task something.
     pub(super) async fn tell(&self, request: ClusterRequest) {
         // It fails when the task has ended or is stuck, which the supervisor sees by itself.
@@ -245,7 +261,7 @@ impl Running {
         self.ends_within(PATIENCE).await && self.thread.join().is_ok()
     }
 
-    async fn ends_within(&self, limit: Duration) -> bool {
+    pub(super) async fn ends_within(&self, limit: Duration) -> bool {
         let ended = async {
             while !self.thread.is_finished() {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -298,6 +314,25 @@ impl Running {
         }
         if self.weigher.source() == before { Outcome::Unchanged } else { Outcome::Changed }
     }
+}
+
+/// An engine that goes on with what another process left, as far as it can.
+async fn resume(config: &ClusterConfig, engine: EngineConfig, mut saved: Saved) -> Engine {
+    let mut clients = Vec::new();
+    if saved.life.is_some() {
+        match kept_clients(&config.name).await {
+            Ok(kept) => {
+                clients = kept;
+                let clients = clients.len();
+                tracing::info!(cluster = config.name, clients, "goes on with an earlier process");
+            }
+            Err(error) => {
+                tracing::warn!(cluster = config.name, %error, "the kernel's clients are not known");
+                saved.life = None;
+            }
+        }
+    }
+    Engine::resume(engine, &saved, &clients, now())
 }
 
 /// Whether a running cluster can take a configuration up without leaving first.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nlb_engine::{Engine, KernelPlan, Notice, Time};
 use nlb_protocol::ClusterId;
 use nlb_protocol::auth::KeyRing;
-use nlb_protocol::frame::{Frame, MAX_FRAME};
+use nlb_protocol::frame::{Frame, MAX_FRAME, Message, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::now;
@@ -17,6 +17,7 @@ use super::drops::Drops;
 use super::links::Links;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::stage::Stage;
+use super::state::StateFile;
 use super::witness::{Sign, Witness};
 use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
 use crate::link::{Interface, LinkEvent, RECEIVE_BUFFER};
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) links: Links,
     /// The queue.
     pub(super) stage: Stage,
+    /// What the next process needs.
+    pub(super) state: StateFile,
     /// The applier of rules.
     pub(super) kernel: KernelHandle,
     /// What the rules are made of beside the engine's plans.
@@ -106,6 +109,7 @@ impl Runtime {
             self.feed(&mut requests);
             self.flush();
         }
+        self.save();
         self.publish(now());
     }
 
@@ -273,6 +277,11 @@ impl Runtime {
 
     /// Everything that the engine wants goes out, in the order that its documentation asks for.
     fn flush(&mut self) {
+        if !matches!(self.parts.engine.state(), State::Active | State::Draining | State::Restarting)
+        {
+            // Before the kernel is told to flush: nobody may go on with what is given up.
+            self.save();
+        }
         if let Some(plan) = self.parts.engine.poll_plan() {
             self.parts.stage.set_seed(plan.seed);
             let first = self.plan.is_none();
@@ -293,6 +302,10 @@ impl Runtime {
         self.parts.stage.flush(&mut self.parts.engine, &mut self.drops);
         self.transmit();
         self.notify();
+        if self.parts.engine.held().is_some() {
+            self.save();
+            self.ended = true;
+        }
         let now = now();
         if now.since(self.published) >= PUBLISH_EVERY {
             self.publish(now);
@@ -302,11 +315,24 @@ impl Runtime {
     fn transmit(&mut self) {
         let mut bytes = [0; MAX_FRAME];
         while let Some(transmit) = self.parts.engine.poll_transmit(now()) {
+            let heartbeat = matches!(transmit.frame.message, Message::Heartbeat(_));
+            if heartbeat {
+                self.save();
+            }
             let length = transmit.frame.encode(&self.parts.keys, &mut bytes);
             let payload = bytes.get(..length).unwrap_or_default();
             if self.parts.links.send(payload, &mut self.drops) {
                 self.parts.engine.handle_sent(transmit.frame.header.sequence, now());
+                if heartbeat {
+                    self.save();
+                }
             }
+        }
+    }
+
+    fn save(&mut self) {
+        if self.parts.state.save(self.parts.engine.saved()).is_err() {
+            self.drops.count("state_not_written");
         }
     }
 
@@ -348,7 +374,8 @@ impl Runtime {
             drops.insert("queue_unread", queue.dropped_unread);
             drops.insert("queue_malformed", queue.malformed);
         }
-        self.parts.views.send_replace(ClusterView { snapshot, drops });
+        let held = self.parts.engine.held();
+        self.parts.views.send_replace(ClusterView { snapshot, drops, held });
     }
 }
 

@@ -4,7 +4,7 @@
 //! It runs in the main thread. Everything that must be quick runs elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nlb_engine::Time;
@@ -17,10 +17,12 @@ use super::applier::Applier;
 use super::clock::now;
 use super::host::Upkeep;
 use super::request::{ClusterEvent, What};
+use super::restart::RestartWish;
 use super::running::{Running, StartError, Surroundings, can_become};
+use super::state;
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
-use crate::kernel::{Capabilities, QueuePath};
+use crate::kernel::{Capabilities, Leftovers, QueuePath};
 use crate::manage::{EventSink, KernelPath, Known};
 use crate::queue;
 use crate::weight::Meter;
@@ -74,7 +76,7 @@ pub struct Supervisor {
     pub(super) clusters: BTreeMap<String, Running>,
     pub(super) events: EventSink,
     pub(super) started: Time,
-    capabilities: Capabilities,
+    pub(super) capabilities: Capabilities,
     applier: Applier,
     pub(super) netlink: Netlink,
     pub(super) watch: LinkWatch,
@@ -83,6 +85,9 @@ pub struct Supervisor {
     /// Names of nodes, those that have gone included.
     names: BTreeMap<NodeId, String>,
     meter: Meter,
+    run_dir: PathBuf,
+    /// The next end is a restart, if it comes until then.
+    pub(super) restart: Option<RestartWish>,
     cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
 }
@@ -113,9 +118,12 @@ impl Supervisor {
         if queue::is_held(FIRST_QUEUE) {
             return Err(SuperviseError::Another);
         }
+        let left = state::is_anything_left(run_dir);
+        let leftovers = if left { Leftovers::Keep } else { Leftovers::Replace };
         let (cluster_events, happened) = mpsc::channel(EVENTS);
-        let applier =
-            Applier::start(capabilities.clone()).await.map_err(SuperviseError::Applier)?;
+        let applier = Applier::start(capabilities.clone(), leftovers)
+            .await
+            .map_err(SuperviseError::Applier)?;
         Ok(Self {
             location,
             config: Config { clusters: Vec::new(), ..node },
@@ -130,6 +138,8 @@ impl Supervisor {
             upkeep: Upkeep::new(),
             names: BTreeMap::new(),
             meter: Meter::new(),
+            run_dir: run_dir.to_owned(),
+            restart: None,
             cluster_events,
             happened,
         })
@@ -203,6 +213,7 @@ impl Supervisor {
             interfaces: self.up(cluster),
             queue: self.free_queue(),
             events: self.cluster_events.clone(),
+            run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;
         self.clusters.insert(cluster.name.clone(), running);

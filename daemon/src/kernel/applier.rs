@@ -100,21 +100,32 @@ impl From<io::Error> for KernelError {
 #[derive(Debug)]
 pub struct Kernel(());
 
+/// What becomes of rules that an earlier life left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// They go, with everything that the kernel kept.
+    Replace,
+    /// The first rules that are set are put in their place; what the kernel keeps stays.
+    Keep,
+}
+
 impl Kernel {
     /// Starts the applier on the current tokio runtime. Rules that an earlier life left behind
-    /// are replaced by the first that are set, in one transaction, or removed when none are set
+    /// are followed by the first that are set, in one transaction, or removed when none are set
     /// within a second.
     ///
     /// # Errors
     /// When the kernel cannot be listened to or asked.
     pub fn start(
         capabilities: Capabilities,
+        leftovers: Leftovers,
     ) -> io::Result<(KernelHandle, mpsc::Receiver<KernelEvent>)> {
         let (orders, receiver) = watch::channel(Orders::default());
         let orders = Arc::new(orders);
         let (events, event_receiver) = mpsc::channel(MAX_EVENTS);
         let task = task::Task::new(
             capabilities,
+            leftovers,
             Watch::open()?,
             Query::open()?,
             Arc::clone(&orders),

@@ -5,6 +5,7 @@
 //! - `ruleset`: pure functions from that and the engine's latest plan to text for `nft -f -`.
 //! - `applier`: the one task that runs nft. The latest plan wins, every batch is atomic, rules
 //!   that somebody else flushed come back.
+//! - `hold`: what a restart asks of the kernel.
 //! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
 //!   back for comparison and lists the clients that the kernel keeps.
 //!
@@ -15,6 +16,7 @@
 
 mod applier;
 mod fallback;
+mod hold;
 mod netlink;
 mod probe;
 mod ruleset;
@@ -26,7 +28,8 @@ mod tests;
 mod tool;
 mod watch;
 
-pub use applier::{Kernel, KernelError, KernelEvent, KernelHandle};
+pub use applier::{Kernel, KernelError, KernelEvent, KernelHandle, Leftovers};
+pub use hold::{end_lease, extend_lease, kept_clients};
 pub use probe::{Capabilities, ProbeError, QueuePath, probe};
 pub use ruleset::{Decision, Mark, Ruleset};
 pub use spec::{ClusterRules, Interface, SpecError};

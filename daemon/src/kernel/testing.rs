@@ -220,7 +220,9 @@ pub(crate) struct Applier {
 impl Applier {
     pub(crate) async fn start() -> Self {
         make_lan();
-        let (handle, events) = Kernel::start(crate::kernel::probe().await.unwrap()).unwrap();
+        let (handle, events) =
+            Kernel::start(crate::kernel::probe().await.unwrap(), crate::kernel::Leftovers::Replace)
+                .unwrap();
         Self { handle, events }
     }
 

@@ -37,6 +37,8 @@ pub enum Request {
     Leave { cluster: Option<String> },
     /// Own no buckets, keep the clients. Answered by [`Reply::Done`].
     Drain { cluster: Option<String>, timeout: Option<Duration> },
+    /// The daemon will be ended, to be started again within so long. Answered by [`Reply::Done`].
+    RestartHold { hold: Duration },
     /// Take a share again. Answered by [`Reply::Done`].
     Undrain { cluster: Option<String> },
     /// Read the configuration again and apply it. Answered by [`Reply::Done`].
@@ -57,7 +59,7 @@ impl Request {
             }
             Self::SetWeight { .. } | Self::SetWeightSource { .. } => Some("org.nlbd1.set-weight"),
             Self::Drain { .. } | Self::Undrain { .. } => Some("org.nlbd1.drain"),
-            Self::Leave { .. } => Some("org.nlbd1.leave"),
+            Self::Leave { .. } | Self::RestartHold { .. } => Some("org.nlbd1.leave"),
             Self::Reload => Some("org.nlbd1.reload"),
             Self::AddInterface(_) | Self::RemoveInterface { .. } | Self::CheckConfig { .. } => {
                 Some("org.nlbd1.manage")
@@ -79,6 +81,7 @@ impl Request {
             Self::RemoveInterface { .. } => "remove an interface",
             Self::Leave { .. } => "leave a cluster",
             Self::Drain { .. } => "drain a node",
+            Self::RestartHold { .. } => "announce a restart",
             Self::Undrain { .. } => "undrain a node",
             Self::Reload => "reload the configuration",
             Self::CheckConfig { .. } => "check the configuration",

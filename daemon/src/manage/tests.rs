@@ -196,6 +196,7 @@ async fn everybody_may_read_and_few_may_change() {
         Request::Leave { cluster: None },
         Request::Drain { cluster: None, timeout: None },
         Request::Undrain { cluster: None },
+        Request::RestartHold { hold: core::time::Duration::from_secs(30) },
         Request::Reload,
         Request::CheckConfig { file: Some(PathBuf::from("/etc/shadow")) },
     ];

@@ -24,6 +24,8 @@ const CLIENTS: usize = 100;
 const MAX_CLIENTS: i64 = 10_000;
 /// The longest drain: a week.
 const MAX_DRAIN_S: i64 = 604_800;
+/// The longest hold that heartbeats can carry (SPEC 3.1).
+const MAX_HOLD_S: u64 = 65;
 
 /// What the varlink server serves from.
 #[derive(Debug, Clone)]
@@ -115,6 +117,12 @@ fn request(method: Method) -> Result<Request, Error> {
                 _ => Err(invalid("timeout_s", timeout, &format!("0 to {MAX_DRAIN_S}"))),
             });
             Request::Drain { cluster, timeout: timeout.transpose()? }
+        }
+        Method::RestartHold { hold_s } => {
+            let seconds = u64::try_from(hold_s).ok().filter(|s| (1..=MAX_HOLD_S).contains(s));
+            let allowed = format!("1 to {MAX_HOLD_S}");
+            let seconds = seconds.ok_or_else(|| invalid("hold_s", hold_s, &allowed))?;
+            Request::RestartHold { hold: Duration::from_secs(seconds) }
         }
         Method::Undrain { cluster } => Request::Undrain { cluster },
         Method::Reload => Request::Reload,

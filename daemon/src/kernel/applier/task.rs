@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::KernelEvent;
 use super::order::{Order, Orders};
 use super::state::{Cluster, Installed};
+use super::{KernelEvent, Leftovers};
 use crate::kernel::fallback::{self, Family};
 use crate::kernel::netlink::Query;
 use crate::kernel::probe::{Capabilities, QueuePath};
@@ -62,6 +62,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         capabilities: Capabilities,
+        leftovers: Leftovers,
         watch: Watch,
         query: Query,
         orders: Arc<watch::Sender<Orders>>,
@@ -79,7 +80,7 @@ impl Task {
             clusters: BTreeMap::new(),
             leftovers: Vec::new(),
             lists: BTreeSet::new(),
-            clear: true,
+            clear: leftovers == Leftovers::Replace,
             clear_at: now + GRACE,
             raw: None,
             raw_at: now,

@@ -1,0 +1,92 @@
+//! What is written is read, and what does not belong here is not.
+
+use std::time::Duration;
+
+use nlb_engine::Saved;
+
+use super::*;
+
+fn record() -> Record {
+    Record {
+        shape: SHAPE,
+        host: host().unwrap(),
+        cluster: 7,
+        node: 3,
+        key: 11,
+        life: None,
+        drain: None,
+        away: Vec::new(),
+    }
+}
+
+fn saved() -> Saved {
+    let life = Life {
+        incarnation: Incarnation(u64::MAX),
+        sequence: Sequence(42),
+        epoch: Epoch(9),
+        pin_version: PinVersion(1 << 40),
+        seed: 0xdead_beef,
+        weight: Weight::DEFAULT,
+        until: now() + Duration::from_secs(60),
+        planned: true,
+    };
+    let ack = PeerAck { node: NodeId(1), incarnation_low: 2, sequence_low: 3 };
+    Saved { life: Some(life), drain: Some(None), away: vec![(ack, now())] }
+}
+
+fn file(path: &Path) -> StateFile {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+    StateFile { file: Some(file), path: path.to_owned(), record: record(), saved: None }
+}
+
+#[test]
+fn what_is_written_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nlb0.state");
+    let mut state = file(&path);
+    let written = saved();
+    state.save(written.clone()).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
+    assert_eq!(record().takes(read(&path).unwrap()), Some(written));
+    assert!(is_anything_left(folder.path()));
+    // A shorter text takes the whole place of a longer one.
+    state.save(Saved { life: None, drain: None, away: Vec::new() }).unwrap();
+    assert_eq!(record().takes(read(&path).unwrap()).unwrap().life, None);
+    assert!(!is_anything_left(folder.path()));
+}
+
+#[test]
+fn what_does_not_belong_here_is_not_taken() {
+    let good = record().with(&saved());
+    assert!(record().takes(good.clone()).unwrap().life.is_some());
+    for other in [
+        Record { shape: SHAPE + 1, ..good.clone() },
+        Record { host: "another boot".to_owned(), ..good.clone() },
+        Record { cluster: 8, ..good.clone() },
+        Record { node: 4, ..good.clone() },
+    ] {
+        assert_eq!(record().takes(other), None);
+    }
+    // Under another key, or too late, the life has ended; what is away is not.
+    let over = SavedLife { until: now().as_nanos(), ..good.life.clone().unwrap() };
+    for other in [Record { key: 12, ..good.clone() }, Record { life: Some(over), ..good.clone() }] {
+        let found = record().takes(other).unwrap();
+        assert_eq!((found.life, found.away.len()), (None, 1));
+    }
+}
+
+#[test]
+fn a_damaged_file_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nlb0.state");
+    assert!(read(&path).is_none());
+    for text in [&b""[..], b"(shape:1", b"\xff\xfe", b"    "] {
+        std::fs::write(&path, text).unwrap();
+        assert!(read(&path).is_none());
+    }
+    // One that names too many is not half written.
+    let mut state = file(&path);
+    let many = saved().away.repeat(500);
+    state.save(Saved { away: many, ..saved() }).unwrap();
+    assert!(read(&path).is_none());
+}

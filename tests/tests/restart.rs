@@ -1,0 +1,126 @@
+//! The daemon restarts, as planned or after a crash: its clients do not notice (SPEC 6.11.3).
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nlb_tests::cluster::Cluster;
+use nlb_tests::figures::report;
+use nlb_tests::lab::LabOptions;
+use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
+use nlb_tests::session::{SessionSpec, Sessions};
+use nlb_tests::spec::ClusterSpec;
+use nlb_tests::stamp::Stamp;
+use nlb_tests::wait::wait_until;
+
+const WEIGHTS: [u16; 3] = [100, 100, 100];
+/// Clients that stay connected.
+const SESSIONS: u32 = 60;
+/// New connections a second.
+const RATE: u32 = 100;
+/// What handing over and ending may take.
+const END: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(10);
+
+/// What clients saw of a change: how many sessions broke, the longest silence, new connections.
+fn disturbed(
+    cluster: &mut Cluster,
+    what: &str,
+    change: impl FnOnce(&mut Cluster) -> Result<()>,
+) -> Result<(usize, Summary)> {
+    let client = &cluster.lab.client;
+    let spec = SessionSpec { count: SESSIONS, first: 0, every_ipv6: 3 };
+    let sessions = Sessions::start(client, spec)?;
+    let sources = Sources::Fresh { first: 5_000_000 };
+    let load = Load::start(client, &LoadSpec { rate: RATE, sources, ..LoadSpec::default() })?;
+    wait_until("all sessions", SOON, || sessions.book().talking.len() == SESSIONS as usize)?;
+    let rest = |load: &Load| {
+        let so_far = load.begun();
+        wait_until("load", SOON, || load.begun() >= so_far + 2 * RATE)
+    };
+    rest(&load)?;
+    let changed = Stamp::now();
+    change(cluster)?;
+    rest(&load)?;
+    let attempts = load.finish()?;
+    let busy: Vec<_> =
+        attempts.into_iter().filter(|one| one.begun + one.total >= changed).collect();
+    let book = sessions.finish()?;
+    let silences = book.silences.iter().filter(|one| one.to >= changed);
+    let longest = silences.map(|one| one.to.since(one.from)).max().unwrap_or_default();
+    let (broken, summary) = (book.breaks.len(), Summary::of(&busy));
+    report(&format!(
+        "{what}: {broken} of {SESSIONS} sessions broken, longest silence {longest:.0?}; new: \
+         {summary}"
+    ));
+    ensure!(book.wrong.is_empty(), "wrong answers: {:?}", book.wrong);
+    cluster.watcher.check()?;
+    Ok((broken, summary))
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_planned_restart_is_not_noticed() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let before = cluster.nodes[0].status()?;
+        let (broken, new) = disturbed(cluster, "planned restart", |cluster| {
+            cluster.nodes[0].ctl(&["restart-hold"])?;
+            let status = cluster.nodes[0].terminate(END)?;
+            ensure!(status.success(), "the daemon ended with {status}");
+            // Others keep it for longer than a dead node.
+            let restarting = |cluster: &Cluster| {
+                let seen = cluster.nodes[1].status();
+                seen.is_ok_and(|seen| seen.node("n1").is_some_and(|n1| n1.state == "restarting"))
+            };
+            ensure!(restarting(cluster), "n2 does not know that n1 restarts");
+            std::thread::sleep(2 * Duration::from_secs(1));
+            ensure!(restarting(cluster), "n2 gave n1 up");
+            cluster.nodes[0].start()?;
+            cluster.wait_settled(3).map(drop)
+        })?;
+        ensure!(broken == 0, "{broken} sessions broke");
+        ensure!(new.failed == 0 && new.retransmitted == 0, "new connections were disturbed: {new}");
+        let after = cluster.nodes[0].status()?;
+        ensure!(before.node("n1").is_some() && after.node("n1").is_some());
+        cluster.nodes[0].wait_log("goes on with an earlier process", SOON)?;
+        // A later end without a word is an end: nothing stays.
+        cluster.nodes[0].terminate(END)?;
+        cluster.check_restored(0)
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_crash_that_is_repaired_at_once_breaks_nobody() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let (broken, new) = disturbed(cluster, "kill -9 and start", |cluster| {
+            cluster.nodes[0].kill()?;
+            cluster.nodes[0].start()?;
+            cluster.nodes[0].wait_log("goes on with an earlier process", SOON)?;
+            cluster.wait_settled(3).map(drop)
+        })?;
+        ensure!(broken == 0, "{broken} sessions broke");
+        ensure!(new.failed == 0, "new connections failed: {new}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_node_that_does_not_come_back_is_replaced() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        cluster.nodes[0].ctl(&["restart-hold", "--hold", "3"])?;
+        cluster.nodes[0].terminate(END)?;
+        for index in 1..3 {
+            let gone = |status: &nlb_tests::status::ClusterStatus| {
+                status.converged && status.node("n1").is_none()
+            };
+            cluster.nodes[index].wait_status("n1 is gone", SOON, gone)?;
+        }
+        // It begins anew, and serves again.
+        cluster.nodes[0].start()?;
+        cluster.wait_settled(3)?;
+        let log = cluster.nodes[0].log();
+        ensure!(!log.contains("goes on with an earlier process"), "{log}");
+        cluster.watcher.check()
+    });
+}
