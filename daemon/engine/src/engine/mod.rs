@@ -39,6 +39,8 @@ mod view;
 mod words;
 
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod tests;
 
 use core::net::IpAddr;

@@ -51,6 +51,11 @@ impl Segment {
         Self { now, nodes, verdicts: Vec::new(), notices: Vec::new(), others: true }
     }
 
+    /// One more node.
+    pub(super) fn join(&mut self, node: u64) {
+        self.nodes.push(Some(Engine::new(config(node), self.now)));
+    }
+
     pub(super) fn node(&mut self, index: usize) -> &mut Engine {
         self.nodes[index].as_mut().expect("the node is up")
     }

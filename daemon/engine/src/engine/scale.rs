@@ -1,0 +1,93 @@
+//! A million clients change hands: no call works on more than a slice of them (SPEC 6.7).
+
+#![expect(clippy::disallowed_methods, reason = "measures how long calls take")]
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::time::Instant;
+
+use nlb_protocol::frame::State;
+
+use super::moving::SLICE;
+use super::tests::Segment;
+use crate::manage::Command;
+
+fn client(number: usize, v6: bool) -> IpAddr {
+    let number = u32::try_from(number).expect("small").wrapping_mul(0x9e37_79b9);
+    if v6 {
+        IpAddr::from(((0x2001_0db8 << 96) + (u128::from(number) << 44)).to_be_bytes())
+    } else {
+        IpAddr::from(number.to_be_bytes())
+    }
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
+}
+
+fn hand_over(many: usize, v6: bool) {
+    let mut segment = Segment::new(1);
+    segment.run(Duration::from_secs(2));
+    let before = resident();
+    for number in 0..many {
+        let (now, engine) = (segment.now, segment.node(0));
+        let client = client(number, v6);
+        engine.clients.insert(engine.bucket(client), client, now);
+    }
+    let kept = (resident() - before) / many;
+    let before = resident();
+    segment.join(2);
+    let (mut slowest, mut version, start) = (Duration::ZERO, 0, segment.now);
+    while segment.node(0).accepts().len() != 2048 || segment.node(1).accepts().len() != 2048 {
+        let call = Instant::now();
+        segment.run(Duration::from_millis(1));
+        slowest = slowest.max(call.elapsed());
+        let now = segment.node(0).log.version().0;
+        assert!(now - version <= 3 * SLICE as u64, "{} at once", now - version);
+        version = now;
+        assert!(segment.now.since(start) < Duration::from_secs(60), "not handed over");
+    }
+    let took = segment.now.since(start);
+    let pinned = segment.node(0).log.len();
+    println!(
+        "{many} clients (v6 {v6}): {pinned} pinned and handed over {took:?} after the join began, \
+         {} frames; slowest millisecond of both {slowest:?}; {kept} bytes kept, {} pinned at both",
+        segment.node(0).counters.frames_sent,
+        (resident() - before) / pinned,
+    );
+    let copy = |segment: &mut Segment, now| segment.node(1).snapshot(now).nodes[0].pins;
+    let now = segment.now;
+    assert_eq!(copy(&mut segment, now), pinned);
+    // A third has to fetch everything, and they let it in only then.
+    let start = segment.now;
+    segment.join(3);
+    while segment.node(2).state() != State::Active {
+        let call = Instant::now();
+        segment.run(Duration::from_millis(1));
+        slowest = slowest.max(call.elapsed());
+    }
+    println!("a third joined after {:?}, slowest {slowest:?}", segment.now.since(start));
+    let now = segment.now;
+    segment.node(0).handle_command(Command::Leave, now).expect("not leaving");
+    let start = segment.now;
+    while segment.node(0).log.len() > 0 {
+        let call = Instant::now();
+        segment.run(Duration::from_millis(1));
+        slowest = slowest.max(call.elapsed());
+    }
+    println!("left after {:?}, slowest {slowest:?}", segment.now.since(start));
+}
+
+#[test]
+fn ten_thousand_clients() {
+    hand_over(10_000, false);
+}
+
+#[test]
+#[ignore = "for figures: in release"]
+fn a_million_clients() {
+    hand_over(100_000, false);
+    hand_over(1_000_000, false);
+    hand_over(1_000_000, true);
+}
