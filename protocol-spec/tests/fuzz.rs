@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use bolero::{TypeGenerator, check};
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN, parse_key};
 use nlb_protocol::frame::{
-    DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
+    DecodeError, Frame, Header, Health, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
     PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::hash;
@@ -45,6 +45,7 @@ enum Kind {
         hold_ms: u16,
         state: u8,
         seed: u32,
+        health: u8,
         accepts: Vec<u8>,
         peers: Vec<(u64, u32, u16)>,
     },
@@ -97,7 +98,16 @@ impl Recipe {
     /// The frame, within every bound.
     fn frame(self) -> Frame {
         let message = match self.message {
-            Kind::Heartbeat { numbers, weight, hold_ms, state, seed, mut accepts, peers } => {
+            Kind::Heartbeat {
+                numbers,
+                weight,
+                hold_ms,
+                state,
+                seed,
+                health,
+                mut accepts,
+                peers,
+            } => {
                 accepts.resize(BUCKETS / 8, 0);
                 let mut peers: Vec<PeerAck> = peers
                     .into_iter()
@@ -119,6 +129,7 @@ impl Recipe {
                     digest: Digest(numbers[1]),
                     pin_version: PinVersion(numbers[2]),
                     seed,
+                    health: Health::from_code(health),
                     accepts: Buckets::from_wire(accepts.as_slice().try_into().unwrap()),
                     peers,
                 })

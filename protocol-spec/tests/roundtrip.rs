@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{
-    DecodeError, Frame, Header, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
+    DecodeError, Frame, Header, Health, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
     PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
@@ -39,6 +39,7 @@ fn heartbeat(peers: usize) -> Heartbeat {
         digest: Digest(4),
         pin_version: PinVersion(5),
         seed: 0xfeed_beef,
+        health: Health::Ill,
         accepts: Bucket::all().step_by(3).collect(),
         peers: (0..peers as u64)
             .map(|i| PeerAck {

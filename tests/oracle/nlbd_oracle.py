@@ -60,6 +60,7 @@ def fingerprint(cluster, seed, data):
 # --- 4 Frames -----------------------------------------------------------------------------------
 
 STATES = {1: "joining", 2: "active", 3: "draining", 4: "fenced", 5: "leaving", 6: "restarting"}
+HEALTHS = {0: "unknown", 1: "well", 2: "ill"}
 TYPES = {1: "heartbeat", 2: "information", 3: "pin_delta", 4: "pin_snapshot", 5: "pin_request"}
 
 
@@ -144,7 +145,8 @@ def decode_heartbeat(body, fields, key):
     state = body.number(1)
     count = body.number(1)
     sealed = body.number(4)
-    body.number(2)
+    health = body.number(1)
+    body.number(1)
     fields["accepts"] = body.take(512)
     if state not in STATES:
         raise Void("bad_state")
@@ -160,6 +162,7 @@ def decode_heartbeat(body, fields, key):
         raise Void("own_id_among_peers")
     body.extensions()
     fields["state"] = STATES[state]
+    fields["health"] = HEALTHS.get(health, "unknown")
     fields["peers"] = peers
     header = (fields[name] for name in ("cluster", "node", "incarnation", "sequence"))
     fields["seed"] = seal(key, *header, sealed)
@@ -291,9 +294,10 @@ def encode(fields, key):
 def encode_heartbeat(f, key):
     sealed = seal(key, f["cluster"], f["node"], f["incarnation"], f["sequence"], f["seed"])
     state = next(code for code, name in STATES.items() if name == f["state"])
+    health = next(code for code, name in HEALTHS.items() if name == f["health"])
     fixed = struct.pack(
-        ">QQQHHBBIH", f["epoch"], f["digest"], f["pin_version"], f["weight"], f["hold_ms"], state,
-        len(f["peers"]), sealed, 0)
+        ">QQQHHBBIBB", f["epoch"], f["digest"], f["pin_version"], f["weight"], f["hold_ms"], state,
+        len(f["peers"]), sealed, health, 0)
     return fixed + f["accepts"] + b"".join(struct.pack(">QIH", *peer) for peer in f["peers"])
 
 

@@ -13,7 +13,7 @@ pub mod plan;
 pub mod time;
 
 pub use config::{Config, Limits, Timing};
-pub use engine::{Engine, Life, Saved, Transmit, frames_bound};
+pub use engine::{Engine, Life, Saved, Transmit, Withdraw, frames_bound};
 pub use notice::{FenceCause, Notice};
 pub use packet::{ClientPacket, DropCause, PacketId, Verdict};
 pub use plan::{Generation, KernelPlan};

@@ -5,7 +5,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use nlb_protocol::frame::{Load, State};
+use nlb_protocol::frame::{Health, Load, State};
 use nlb_protocol::{Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Weight};
 
 /// A change that somebody asked the engine for.
@@ -77,6 +77,8 @@ pub struct NodeView {
     pub weight: Weight,
     /// How loaded it is; nothing measured until its information message came.
     pub load: Load,
+    /// What it finds when it checks its service.
+    pub health: Health,
     /// How many buckets it accepts by its latest heartbeat.
     pub buckets: usize,
     /// How many clients it has pinned, as far as this node holds its log.

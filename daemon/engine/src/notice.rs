@@ -29,6 +29,8 @@ pub enum FenceCause {
     OwnNodeId,
     /// Fewer nodes than `min_members`.
     TooFew,
+    /// This node's service fails its checks.
+    Ill,
 }
 
 /// One event.

@@ -6,11 +6,12 @@ use core::time::Duration;
 
 use nlb_engine::manage::Command;
 use nlb_engine::{
-    ClientPacket, Config, Engine, Generation, Limits, PacketId, Time, Timing, Verdict, frames_bound,
+    ClientPacket, Config, Engine, Generation, Limits, PacketId, Time, Timing, Verdict, Withdraw,
+    frames_bound,
 };
 use nlb_protocol::frame::{
-    Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
-    PinSnapshot, PinWant, State,
+    Frame, Header, Health, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry,
+    PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::{
     Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
@@ -45,6 +46,7 @@ enum Step {
     Failed,
     Lost,
     Witness,
+    Health(u8, u8),
     List(Vec<u32>),
     Command(Command),
 }
@@ -107,6 +109,7 @@ fn heartbeat() -> impl Strategy<Value = Message> {
                 digest: Digest(digest),
                 pin_version: PinVersion(pins),
                 seed: if seed % 4 == 0 { seed } else { 7 },
+                health: Health::from_code((seed % 3) as u8),
                 accepts,
                 peers,
             })
@@ -169,6 +172,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Failed),
         1 => Just(Step::Lost),
         2 => Just(Step::Witness),
+        1 => (0..3_u8, 0..3_u8).prop_map(|(health, withdraw)| Step::Health(health, withdraw)),
         1 => prop::collection::vec(client(), 0..20).prop_map(Step::List),
         1 => prop_oneof![
             Just(Command::Leave),
@@ -213,6 +217,14 @@ fn play(steps: &[Step]) -> String {
             Step::Failed => engine.handle_kernel_failed(now),
             Step::Lost => engine.handle_sticky_lost(now),
             Step::Witness => engine.handle_witness(now),
+            Step::Health(health, withdraw) => {
+                let withdraw = match withdraw {
+                    0 => Withdraw::Never,
+                    1 => Withdraw::WhileOthersAreWell,
+                    _ => Withdraw::Always,
+                };
+                engine.handle_health(Health::from_code(health), withdraw, now);
+            }
             Step::List(clients) => {
                 let listed: Vec<(IpAddr, Duration)> =
                     clients.into_iter().map(|c| (address(c), Duration::from_secs(2))).collect();

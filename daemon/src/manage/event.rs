@@ -213,5 +213,6 @@ fn why(cause: &FenceCause, who: &impl Fn(&NodeId) -> Who) -> String {
         FenceCause::Kernel => "the kernel did not take the rules".to_owned(),
         FenceCause::OwnNodeId => "another machine has this node's id and serves".to_owned(),
         FenceCause::TooFew => "fewer nodes than `min_members`".to_owned(),
+        FenceCause::Ill => "the service here fails its checks".to_owned(),
     }
 }

@@ -42,6 +42,7 @@ fn node(id: u64, name: &str) -> NodeView {
         name: name.to_owned(),
         software: "0.1.0".to_owned(),
         load: nlb_protocol::frame::Load::default(),
+        health: nlb_protocol::frame::Health::default(),
         state: State::Active,
         weight: weight(100),
         buckets: 2048,

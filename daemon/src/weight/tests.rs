@@ -19,6 +19,7 @@ fn node(id: u64, state: State, weighs: u16, load: Load) -> NodeView {
         name: String::new(),
         software: String::new(),
         load,
+        health: Default::default(),
         state,
         weight: weight(weighs),
         buckets: 0,

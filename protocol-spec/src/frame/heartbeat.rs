@@ -68,6 +68,40 @@ impl State {
     }
 }
 
+/// What a node finds when it checks its own service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Health {
+    /// It does not look, or has not yet found anything.
+    #[default]
+    Unknown,
+    /// The service does what it should.
+    Well,
+    /// It does not.
+    Ill,
+}
+
+impl Health {
+    /// The code on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Well => 1,
+            Self::Ill => 2,
+        }
+    }
+
+    /// What a code says; one of a later software says nothing.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::Well,
+            2 => Self::Ill,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// One peer that the sender of a heartbeat hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAck {
@@ -97,6 +131,8 @@ pub struct Heartbeat {
     pub pin_version: PinVersion,
     /// The hash seed in use. Sealed with the cluster key on the wire (SPEC 5.5).
     pub seed: u32,
+    /// What the sender finds when it checks its service (SPEC 6.8.6).
+    pub health: Health,
     /// The buckets whose new clients the sender accepts NOW.
     pub accepts: Buckets,
     /// Everyone the sender hears, in rising order of the ids, at most `MAX_PEERS`.
@@ -118,7 +154,8 @@ impl Heartbeat {
         out.u8(self.state.code());
         out.u8(u8::try_from(peers.len()).unwrap_or(0)); // at most MAX_PEERS: never the 0
         out.u32(keys.seal_seed(KeyRing::SIGNING, header, self.seed));
-        out.u16(0);
+        out.u8(self.health.code());
+        out.u8(0);
         out.bytes(&self.accepts.to_wire());
         for peer in peers {
             out.u64(peer.node.0);
@@ -142,7 +179,8 @@ impl Heartbeat {
         let state = body.u8()?;
         let count = usize::from(body.u8()?);
         let seed = keys.seal_seed(key, header, body.u32()?);
-        let _reserved = body.u16()?;
+        let health = Health::from_code(body.u8()?);
+        let _reserved = body.u8()?;
         let accepts = Buckets::from_wire(body.array()?);
         let state = State::from_code(state).ok_or(DecodeError::BadState)?;
         let weight = Weight::new(weight).ok_or(DecodeError::ZeroWeight)?;
@@ -157,7 +195,7 @@ impl Heartbeat {
             return Err(DecodeError::OwnIdAmongPeers);
         }
         body.extensions()?;
-        Ok(Self { state, weight, hold, epoch, digest, pin_version, seed, accepts, peers })
+        Ok(Self { state, weight, hold, epoch, digest, pin_version, seed, health, accepts, peers })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ids::ClusterId;
 
 pub use self::error::DecodeError;
 pub use self::header::{HEADER_LEN, Header, MAGIC, VERSION};
-pub use self::heartbeat::{Heartbeat, MAX_HEARTBEAT, PeerAck, State};
+pub use self::heartbeat::{Health, Heartbeat, MAX_HEARTBEAT, PeerAck, State};
 pub use self::information::{Information, Load, MAX_NAME, MAX_SOFTWARE};
 pub use self::pins::{
     MAX_DELTA_ENTRIES, MAX_SNAPSHOT_CLIENTS, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant,

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use nlb_protocol::frame::{
-    Frame, Header, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry, PinRequest,
-    PinSnapshot, PinWant, State,
+    Frame, Header, Health, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry,
+    PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::{
     Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
@@ -19,6 +19,9 @@ const STATES: [(State, &str); 6] = [
     (State::Leaving, "leaving"),
     (State::Restarting, "restarting"),
 ];
+
+const HEALTHS: [(Health, &str); 3] =
+    [(Health::Unknown, "unknown"), (Health::Well, "well"), (Health::Ill, "ill")];
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -78,6 +81,7 @@ pub(crate) fn to_json(frame: &Frame) -> Value {
 fn heartbeat_to_json(message: &Heartbeat) -> Value {
     let peer = |peer: &PeerAck| json!([long(peer.node.0), peer.incarnation_low, peer.sequence_low]);
     let state = STATES.iter().find(|(state, _)| *state == message.state).unwrap().1;
+    let health = HEALTHS.iter().find(|(health, _)| *health == message.health).unwrap().1;
     json!({
         "type": "heartbeat",
         "epoch": long(message.epoch.0),
@@ -87,6 +91,7 @@ fn heartbeat_to_json(message: &Heartbeat) -> Value {
         "hold_ms": message.hold.as_millis() as u64,
         "state": state,
         "seed": message.seed,
+        "health": health,
         "accepts": hex(&message.accepts.to_wire()),
         "peers": message.peers.iter().map(peer).collect::<Vec<_>>(),
     })
@@ -175,6 +180,7 @@ fn heartbeat_from_json(fields: &Value) -> Heartbeat {
         digest: Digest(number(&fields["digest"])),
         pin_version: PinVersion(number(&fields["pin_version"])),
         seed: short(&fields["seed"]),
+        health: HEALTHS.iter().find(|(_, name)| fields["health"] == *name).unwrap().0,
         accepts: Buckets::from_wire(unhex(text(&fields["accepts"])).as_slice().try_into().unwrap()),
         peers: list(&fields["peers"])
             .iter()

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN};
 use nlb_protocol::frame::{
-    DecodeError, Frame, HEADER_LEN, Header, Heartbeat, Information, Load, MAX_FRAME, Message,
-    PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
+    DecodeError, Frame, HEADER_LEN, Header, Health, Heartbeat, Information, Load, MAX_FRAME,
+    Message, PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
 };
 use nlb_protocol::table::View;
 use nlb_protocol::{
@@ -56,6 +56,7 @@ fn example() -> Heartbeat {
         digest: view.digest(0x0bad_cafe),
         pin_version: PinVersion(0),
         seed: 0x0bad_cafe,
+        health: Health::Unknown,
         accepts: [0, 1, 9, 4095].into_iter().filter_map(Bucket::new).collect(),
         peers: vec![peer(1, 0xaabb_ccdd, 0x1001), peer(u64::MAX, 1, 0xffff)],
     }
@@ -72,6 +73,7 @@ fn random_heartbeat(random: &mut Random, peers: usize) -> Heartbeat {
         digest: Digest(random.next()),
         pin_version: PinVersion(random.next()),
         seed: random.next() as u32,
+        health: Health::from_code(random.below(3) as u8),
         accepts: Bucket::all().filter(|_| random.below(2) == 1).collect(),
         peers: ids
             .into_iter()
@@ -202,7 +204,8 @@ fn payloads() -> Vec<Value> {
         json!({"name": name, "keys": keys_json(keys), "fields": fields, "hex": hex(bytes)})
     };
     let extended = |frame: &Frame| forge(frame, |bytes| bytes.extend([9, 3, 1, 2, 3, 200, 0]));
-    let reserved = forge(&first, |bytes| bytes[66..68].fill(0xff));
+    let reserved = forge(&first, |bytes| bytes[67] = 0xff);
+    let later = forge(&first, |bytes| bytes[66] = 3);
     vec![
         item(
             "signed by the last of four keys",
@@ -219,6 +222,7 @@ fn payloads() -> Vec<Value> {
             &extended(&information),
         ),
         item("reserved field not zero", &KEYS[..1], &first, &reserved),
+        item("a health that version 1 does not know", &KEYS[..1], &first, &later),
     ]
 }
 

@@ -99,6 +99,7 @@ impl Weights {
             name: String::new(),
             software: String::new(),
             load: *load,
+            health: Default::default(),
             state: State::Active,
             weight: *weight,
             buckets: 0,

@@ -134,6 +134,9 @@ impl Engine {
         if self.membership.deaf && (fenced || serves) {
             return Some(FenceCause::Deaf);
         }
+        if let Some(cause) = self.ill_cause() {
+            return Some(cause);
+        }
         let joined = self.now.since(self.membership.joining_since);
         if self.state == State::Joining && joined < timing.dead_after {
             return None;

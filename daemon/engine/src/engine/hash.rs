@@ -36,6 +36,7 @@ impl Hash for Engine {
             weighed,
             weight_wanted,
             load: _,
+            service,
             drain,
             recheck,
             swept,
@@ -47,7 +48,7 @@ impl Hash for Engine {
         (membership, peers, view, accepts, moving).hash(hasher);
         (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
         (leave, abandoned, restart, away).hash(hasher);
-        (sender, seed, weight, weighed, weight_wanted).hash(hasher);
+        (sender, seed, weight, weighed, weight_wanted, service).hash(hasher);
         (drain, recheck, swept).hash(hasher);
     }
 }

@@ -7,8 +7,8 @@
 //! clients and their packets, [`pins`] the own pin log, [`replica`] the copies of the others',
 //! [`moving`] work on many clients, [`addresses`] sets of them, [`refused`] clients of others,
 //! [`kernel`] what the kernel was told, [`leave`] the way out, [`restart`] and [`resume`] from one
-//! process to the next, [`sender`] and [`transmit`] what leaves, [`read`] what people see, [`hash`]
-//! what makes two engines alike.
+//! process to the next, [`sender`] and [`transmit`] what leaves, [`service`] load and health,
+//! [`read`] what people see, [`hash`] what makes two engines alike.
 
 mod addresses;
 mod buckets;
@@ -31,6 +31,7 @@ mod replica;
 mod restart;
 mod resume;
 mod sender;
+mod service;
 mod stage;
 mod timeout;
 mod transmit;
@@ -63,6 +64,8 @@ use self::restart::Restart;
 pub use self::resume::{Life, Saved};
 use self::sender::Sender;
 pub use self::sender::frames_bound;
+use self::service::Service;
+pub use self::service::Withdraw;
 use self::view::ViewState;
 use crate::config::Config;
 use crate::manage::{Command, CommandError, Counters, Outcome};
@@ -122,6 +125,7 @@ pub struct Engine {
     weight_wanted: Weight,
     /// What the node says of its load.
     load: Load,
+    service: Service,
     /// Draining is wanted, and until when.
     drain: Option<Option<Time>>,
     /// Sending made something possible: look at the rules before the next frame.
@@ -162,6 +166,7 @@ impl Engine {
             weighed: None,
             weight_wanted: config.weight,
             load: Load::default(),
+            service: Service::default(),
             drain: None,
             recheck: false,
             swept: now,
@@ -310,11 +315,6 @@ impl Engine {
         };
         self.evaluate();
         Ok(outcome)
-    }
-
-    /// How loaded this node is now, for the peers whose weights follow theirs.
-    pub fn handle_load(&mut self, load: Load) {
-        self.load = load;
     }
 
     /// The kernel state wanted, if it changed since the last call.

@@ -21,6 +21,7 @@ impl Engine {
         self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
         self.sweep_deadline().into_iter().for_each(&mut note);
+        self.ill_deadline().into_iter().for_each(&mut note);
         self.retry_at.into_iter().for_each(&mut note);
         if self.weight != self.weight_wanted {
             let gap = self.config.timing.heartbeat * 2;

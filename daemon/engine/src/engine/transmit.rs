@@ -84,6 +84,7 @@ impl Engine {
                 _ => self.log.told(),
             },
             seed: self.seed,
+            health: self.service.health(),
             accepts: self.accepts.clone(),
             peers: self.named_peers(),
         }

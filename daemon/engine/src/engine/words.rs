@@ -27,6 +27,7 @@ impl Engine {
                 FenceCause::Kernel => "the kernel refused the rules".to_owned(),
                 FenceCause::OwnNodeId => "another machine has this node's id".to_owned(),
                 FenceCause::TooFew => "fewer nodes than min_members".to_owned(),
+                FenceCause::Ill => "the service here fails its checks".to_owned(),
             }),
             State::Restarting if self.restart.is_going() => None,
             State::Restarting => Some("goes on after a restart".to_owned()),
