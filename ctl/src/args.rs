@@ -49,6 +49,7 @@ Exit status:
   2  wrong usage
   3  the daemon cannot be reached
   4  no permission
+  5  asked whether all is well (status, preflight), and it is not
 
 Examples:
   Start a cluster on the first server, then join it on the next one (with the same key):
@@ -101,6 +102,8 @@ pub enum Verb {
         cluster: Option<String>,
     },
     /// Say whether all is well, and why not
+    ///
+    /// The exit status says it too: 0 if all is well, 5 if not.
     Status {
         /// Only this cluster
         cluster: Option<String>,
@@ -189,15 +192,20 @@ pub enum Verb {
         /// The cluster
         cluster: Option<String>,
     },
-    /// Print events as they happen, until interrupted
+    /// Print what happened, and why, in order; with --follow, go on as things happen
     ///
-    /// Only events from now on are known; the past is in the log (journalctl -u nlbd).
+    /// The daemon keeps the last thousand events since it started; older ones are in the log
+    /// (journalctl -u nlbd). Events have numbers: where some are missing, that is said. With
+    /// --json each line is one object.
     Events {
         /// Only those of this cluster
         cluster: Option<String>,
-        /// Go on until interrupted; this is so without the option too
+        /// Begin with the last ten, and go on until interrupted
         #[arg(short, long)]
         follow: bool,
+        /// Only the last so many of the past
+        #[arg(short = 'n', long, value_name = "COUNT")]
+        lines: Option<usize>,
     },
     /// Check the configuration, or another file as if it were that, and apply nothing
     ///

@@ -13,6 +13,8 @@ pub enum Failure {
     Call(ClientError),
     /// Some of the lines of standard input were no weights.
     Lines(usize),
+    /// The daemon ended while it was followed.
+    Ended,
     /// Input or output broke.
     Output(io::Error),
 }
@@ -34,7 +36,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Call(ClientError::NotRunning { .. } | ClientError::Broken(_)) => 3,
+            Self::Call(ClientError::NotRunning { .. } | ClientError::Broken(_)) | Self::Ended => 3,
             Self::Call(
                 ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
             ) => 4,
@@ -45,7 +47,7 @@ impl Failure {
     /// A short name of the kind, for programs.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Call(ClientError::NotRunning { .. }) => "not-running",
+            Self::Call(ClientError::NotRunning { .. }) | Self::Ended => "not-running",
             Self::Call(ClientError::Broken(_)) => "broken",
             Self::Call(ClientError::Forbidden { .. }) => "not-permitted",
             Self::Call(ClientError::Refused(error)) => match error {
@@ -65,6 +67,7 @@ impl Failure {
             Self::Call(error) => error.to_string(),
             Self::Lines(1) => "one line of the input was no weight".to_owned(),
             Self::Lines(count) => format!("{count} lines of the input were no weights"),
+            Self::Ended => "the daemon has ended".to_owned(),
             Self::Output(error) => error.to_string(),
         }
     }

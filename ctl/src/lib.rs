@@ -4,6 +4,7 @@
 //! functions in [`render`], so that tests can hold the output.
 
 pub mod args;
+mod events;
 pub mod failure;
 pub mod render;
 pub mod run;

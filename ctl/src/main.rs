@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::Output(error)),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
         Err(failure) => {
             let text = failure.render(arguments.json, &arguments.run_dir);
             // If nobody reads stderr either, the exit code says it.

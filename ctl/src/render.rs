@@ -1,5 +1,6 @@
 //! Answers in words. Pure: what comes in decides what comes out.
 
+mod paint;
 mod status;
 mod time;
 
@@ -10,7 +11,8 @@ use nlb_varlink::{
     Buckets, Changed, Checked, Clients, Event, Explanation, InterfaceChange, NodeName,
 };
 
-pub use status::{nodes, status};
+pub use paint::Paint;
+pub use status::{is_well, nodes, status};
 
 /// How wide running text gets.
 const WIDTH: usize = 96;
@@ -122,14 +124,28 @@ pub fn explanation(e: &Explanation) -> String {
     };
     text.push_str(&format!("Because {}.\n\n", e.because));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<22}{value}\n"));
+    line("hash", e.hash.clone());
     line("bucket", format!("{} of 4096", e.bucket));
     line("owner by the table", who_or(&e.owner, "nobody: no node is active"));
     line("accepts new clients", who_or(&e.accepted_by, "nobody yet: it changes hands"));
     line("pinned to", who_or(&e.pinned_to, "no node"));
     let known = e.sticky_here_ms.map(|ms| format!("yes, last seen {}", time::ago(ms)));
     line("known to this node", known.unwrap_or_else(|| "no".to_owned()));
-    line("if that node died", who_or(&e.successor, "nobody"));
+    line("if that node died", if_it_died(e));
     text
+}
+
+/// What would become of the client.
+fn if_it_died(e: &Explanation) -> String {
+    match (&e.node, &e.successor) {
+        (Some(node), Some(next)) => format!(
+            "{} takes it; connections open with {} break, new ones succeed",
+            who(next),
+            who(node)
+        ),
+        (_, None) => "nobody is left to take it".to_owned(),
+        (None, Some(next)) => format!("{} takes it", who(next)),
+    }
 }
 
 /// What a change did: the daemon's own notes, below what is said here.
@@ -195,13 +211,26 @@ pub fn checked(checked: &Checked) -> String {
     format!("The configuration is valid: {clusters}.\nRead: {}\n", checked.files.join(", "))
 }
 
-/// An event, and how many before it were lost.
+/// Events that are missing between two others, and why.
 #[must_use]
-pub fn event(event: &Event, lost: u64) -> String {
-    let lost = match lost {
-        0 => String::new(),
-        lost => format!("({} lost: this reader was too slow)\n", count(lost, "event")),
+pub fn gap(missing: u64, why: &str) -> String {
+    format!("({} {why})\n", count(missing, "event"))
+}
+
+/// An event, and why it happened.
+#[must_use]
+pub fn event(event: &Event, paint: Paint) -> String {
+    let time = paint.dim(&time::utc(event.time_ms));
+    let kind = format!("{:<13}", event.kind);
+    let kind = match event.kind.as_str() {
+        "peer-gone" | "overlap" | "own-node-id" | "rules-refused" | "interface-unusable" => {
+            paint.bad(&kind)
+        }
+        "converged" => paint.good(&kind),
+        _ => kind,
     };
-    let time = time::utc(event.time_ms);
-    format!("{lost}{time}  {}  {:<13}  {}\n", event.cluster, event.kind, event.text)
+    // Some words hold the cause already.
+    let cause = event.cause.as_ref().filter(|cause| !event.text.contains(*cause));
+    let cause = cause.map(|cause| paint.dim(&format!(" [because {cause}]"))).unwrap_or_default();
+    format!("{time}  {}  {kind}  {}{cause}\n", event.cluster, event.text)
 }

@@ -1,43 +1,76 @@
 //! From a verb to calls and output.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use futures_util::StreamExt as _;
 use nlb_varlink::{Cluster, Connection, Error, Status};
 use serde::Serialize;
 
 use crate::args::{Arguments, Verb, WeightArgument, weight};
+use crate::events::{self, Wanted};
 use crate::failure::Failure;
-use crate::render;
+use crate::render::{self, Paint};
+
+/// What was found where a verb judges; every other verb finds all well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Well,
+    /// Something is wrong.
+    NotWell,
+}
+
+impl Verdict {
+    fn of(well: bool) -> Self {
+        if well { Self::Well } else { Self::NotWell }
+    }
+
+    /// The exit code, as the help documents it.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::NotWell => 5,
+        }
+    }
+}
 
 /// Does what was asked.
 ///
 /// # Errors
 /// Why it was not done.
-pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
     let socket = arguments.run_dir.join(nlb_varlink::SOCKET);
+    let json = arguments.json;
+    let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
+    let paint = Paint::choose(io::stdout().is_terminal(), no_color.as_deref(), term.as_deref());
     match &arguments.verb {
         Verb::SetWeight { cluster, weight: WeightArgument::Stdin } => {
-            weights_from_stdin(&socket, cluster, arguments.json).await
+            weights_from_stdin(&socket, cluster, json).await?;
         }
-        Verb::RestartHold { if_restarting: true, unit, .. } if !is_restarting(unit) => Ok(()),
-        Verb::Events { cluster, .. } => events(&socket, cluster.as_deref(), arguments.json).await,
+        Verb::RestartHold { if_restarting: true, unit, .. } if !is_restarting(unit) => {}
+        Verb::Events { cluster, follow, lines } => {
+            let (cluster, lines) = (cluster.as_deref(), *lines);
+            let wanted = Wanted { cluster, follow: *follow, lines, json, paint };
+            events::events(&socket, wanted).await?;
+        }
+        Verb::Status { cluster } => {
+            let mut daemon = Connection::connect(&socket).await?;
+            let status = only(daemon.status().await?, cluster.as_deref())?;
+            print(&either(json, &status, |status| render::status(status, paint))?)?;
+            return Ok(Verdict::of(render::is_well(&status)));
+        }
         verb => {
             let mut daemon = Connection::connect(&socket).await?;
-            let text = answer(&mut daemon, verb, arguments.json).await?;
-            print(&text)
+            print(&answer(&mut daemon, verb, json).await?)?;
         }
     }
+    Ok(Verdict::Well)
 }
 
 /// Asks the daemon and puts the answer into words or JSON.
 async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<String, Failure> {
     Ok(match verb {
-        Verb::Status { cluster } => {
-            let status = only(daemon.status().await?, cluster.as_deref())?;
-            either(json, &status, render::status)?
-        }
         Verb::Nodes { cluster } => {
             let status = only(daemon.status().await?, cluster.as_deref())?;
             if json { to_json(&nodes(&status.clusters))? } else { render::nodes(&status) }
@@ -113,7 +146,8 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             let checked = daemon.check_config(file.as_deref()).await?;
             either(json, &checked, render::checked)?
         }
-        Verb::Events { .. } => String::new(),
+        // These print for themselves.
+        Verb::Events { .. } | Verb::Status { .. } => String::new(),
     })
 }
 
@@ -134,7 +168,7 @@ fn names_restart(jobs: &str, unit: &str) -> bool {
 }
 
 /// The status of one cluster, if one is named.
-fn only(mut status: Status, cluster: Option<&str>) -> Result<Status, Failure> {
+pub(crate) fn only(mut status: Status, cluster: Option<&str>) -> Result<Status, Failure> {
     if let Some(name) = cluster {
         if !status.clusters.iter().any(|cluster| cluster.name == name) {
             let known = status.clusters.into_iter().map(|cluster| cluster.name).collect();
@@ -162,7 +196,7 @@ fn either<T: Serialize>(
     if json { to_json(value) } else { Ok(words(value)) }
 }
 
-fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = serde_json::to_string(value).map_err(io::Error::from)?;
     text.push('\n');
     Ok(text)
@@ -201,43 +235,4 @@ async fn weights_from_stdin(socket: &Path, cluster: &str, json: bool) -> Result<
         }
     }
     if wrong == 0 { Ok(()) } else { Err(Failure::Lines(wrong)) }
-}
-
-/// Prints events until the daemon ends or nobody reads.
-async fn events(socket: &Path, cluster: Option<&str>, json: bool) -> Result<(), Failure> {
-    let mut daemon = Connection::connect(socket).await?;
-    if let Some(cluster) = cluster {
-        only(daemon.status().await?, Some(cluster))?;
-    }
-    let mut events = core::pin::pin!(daemon.monitor().await?);
-    let mut stdout = io::stdout().lock();
-    let mut last = None;
-    while let Some(event) = events.next().await {
-        let event = event?;
-        let lost = last.map_or(0, |last| event.sequence.saturating_sub(last + 1));
-        last = Some(event.sequence);
-        if cluster.is_some_and(|cluster| *cluster != event.cluster) {
-            continue;
-        }
-        let text = if json { to_json(&event)? } else { render::event(&event, lost) };
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result?,
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names_restart;
-
-    #[test]
-    fn a_restart_is_told_from_an_end() {
-        let jobs = "12 nlbd.service restart running\n13 other.service stop waiting\n";
-        assert!(names_restart(jobs, "nlbd.service"));
-        assert!(!names_restart(jobs, "other.service"));
-        assert!(!names_restart("12 nlbd.service stop running\n", "nlbd.service"));
-        assert!(!names_restart("No jobs running.\n", "nlbd.service"));
-    }
 }

@@ -178,18 +178,36 @@ async fn weights_from_standard_input() {
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen() {
+async fn events_of_the_past() {
     let world = World::new();
-    let mut child = world.command(&["events", "--follow"]).spawn().expect("nlbctl");
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
-    let mut next = async || lines.next_line().await.expect("a line").expect("a line");
-    assert!(next().await.ends_with("n3 is silent and counts as dead; it was active"));
-    assert!(next().await.contains("  nlb0  peer-gone"));
-    assert_eq!(next().await, "(2 events lost: this reader was too slow)");
-    child.kill().await.expect("kill");
-
+    let (code, stdout, stderr) = world.run(&["events"]).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{stdout}");
+    assert_eq!(lines[0], "(2 events no longer kept)");
+    assert!(lines[1].contains("  nlb0  peer-gone"), "{stdout}");
+    let (_, stdout, _) = world.run(&["events", "-n", "1"]).await;
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
     let (code, ..) = world.run(&["events", "web"]).await;
     assert_eq!(code, 1);
+}
+
+/// The past, then what comes, without a hole between them; a hole on the way is said; when the
+/// daemon ends, that is the end.
+#[tokio::test]
+async fn events_are_followed() {
+    let world = World::new();
+    let (code, stdout, stderr) = world.run(&["events", "--follow"]).await;
+    assert_eq!((code, stderr.as_str()), (3, "nlbctl: the daemon has ended\n"));
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "{stdout}");
+    assert_eq!(lines[3], "(2 events lost: this reader was too slow)");
+    let (_, stdout, _) = world.run(&["events", "--follow", "--json"]).await;
+    let lines: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let numbers: Vec<_> = lines.iter().map(|line| line["sequence"].as_u64()).collect();
+    assert_eq!(numbers, [Some(3), Some(4), Some(5), None, Some(8), Some(9)]);
+    assert_eq!((&lines[3]["missing"], &lines[3]["after"]), (&2.into(), &5.into()));
 }
 
 /// Whoever stops reading has seen enough.

@@ -4,7 +4,7 @@
 mod fake;
 
 use nlb_varlink::{Changed, Checked, Status};
-use nlbctl::render;
+use nlbctl::render::{self, Paint};
 
 #[track_caller]
 fn same(found: &str, expected: &str) {
@@ -14,7 +14,7 @@ fn same(found: &str, expected: &str) {
 #[test]
 fn all_is_well() {
     same(
-        &render::status(&fake::status()),
+        &render::status(&fake::status(), Paint::PLAIN),
         "
 nlb0: all is well: 3 nodes share the clients.
 
@@ -51,7 +51,7 @@ fn not_all_is_well() {
     cluster.nodes[2].state = "draining".into();
     cluster.nodes[2].last_heard_ms = 800;
     same(
-        &render::status(&status),
+        &render::status(&status, Paint::PLAIN),
         "
 nlb0: NOT all is well.
   ! this node is fenced: n2 does not hear this node
@@ -83,13 +83,13 @@ fn few_words_for_few_nodes() {
     let cluster = &mut status.clusters[0];
     cluster.nodes.truncate(1);
     cluster.nodes[0].buckets = 4096;
-    let text = render::status(&status);
+    let text = render::status(&status, Paint::PLAIN);
     assert_eq!(
         text.lines().next(),
         Some("nlb0: all is well: one node serves alone; nobody takes over if it fails.")
     );
     same(
-        &render::status(&Status::default()),
+        &render::status(&Status::default(), Paint::PLAIN),
         "
 No cluster is configured on this server.
 Start or join one: nlbctl addif INTERFACE --address ADDRESS
@@ -156,12 +156,13 @@ nlb0: 812 clients here, 2 of them shown (--limit)
 198.51.100.7 goes to n2 in nlb0.
 Because the table gives bucket 17 to n2.
 
+  hash                  01100000
   bucket                17 of 4096
   owner by the table    n2
   accepts new clients   n2
   pinned to             no node
   known to this node    no
-  if that node died     n3
+  if that node died     n3 takes it; connections open with n2 break, new ones succeed
 ",
     );
 }
@@ -211,11 +212,41 @@ fn short_answers() {
     same(&render::changed(&Changed::default(), "Done.", "As it was."), "As it was.");
     let checked = Checked { files: vec!["/a".into(), "/b".into()], clusters: Vec::new() };
     same(&render::checked(&checked), "The configuration is valid: no cluster.\nRead: /a, /b");
+    same(&render::gap(3, "no longer kept"), "(3 events no longer kept)");
     same(
-        &render::event(&fake::event(9), 3),
+        &render::event(&fake::event(9), Paint::PLAIN),
         "
-(3 events lost: this reader was too slow)
 2026-11-21T05:46:40.123Z  nlb0  peer-gone      n3 is silent and counts as dead; it was active
 ",
     );
+}
+
+#[test]
+fn causes_are_said_once() {
+    let mut event = fake::event(9);
+    event.cause = Some("counts as dead".into());
+    assert_eq!(render::event(&event, Paint::PLAIN), render::event(&fake::event(9), Paint::PLAIN));
+    event.cause = Some("n3 is gone".into());
+    let text = render::event(&event, Paint::PLAIN);
+    assert!(text.ends_with("it was active [because n3 is gone]\n"), "{text}");
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    use std::ffi::OsStr;
+
+    let (none, set) = (None, Some(OsStr::new("1")));
+    let xterm = Some(OsStr::new("xterm"));
+    assert_eq!(Paint::choose(true, none, xterm), Paint::COLOUR);
+    assert_eq!(Paint::choose(true, Some(OsStr::new("")), xterm), Paint::COLOUR);
+    assert_eq!(Paint::choose(true, set, xterm), Paint::PLAIN);
+    assert_eq!(Paint::choose(false, none, xterm), Paint::PLAIN);
+    assert_eq!(Paint::choose(true, none, Some(OsStr::new("dumb"))), Paint::PLAIN);
+    let mut status = fake::status();
+    assert!(render::status(&status, Paint::COLOUR).contains("\x1b[1;32mall is well\x1b[0m"));
+    assert!(!render::status(&status, Paint::PLAIN).contains('\x1b'));
+    assert!(render::is_well(&status));
+    status.clusters[0].nodes[1].state = "fenced".into();
+    assert!(!render::is_well(&status));
+    assert!(render::status(&status, Paint::COLOUR).contains("\x1b[1;31mNOT all is well\x1b[0m"));
 }

@@ -176,7 +176,14 @@ impl Node {
     /// # Errors
     /// When it does not answer, or the answer is not what the interface promises.
     pub fn status(&self) -> Result<ClusterStatus> {
-        let text = self.ctl(&["status", "--json"])?;
+        let output = self.nlbctl(&["status", "--json"])?;
+        // 5: the answer is that not all is well.
+        ensure!(
+            matches!(output.status.code(), Some(0 | 5)),
+            "nlbctl status: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout)?;
         let status: Status = serde_json::from_str(&text).with_context(|| text.clone())?;
         status.clusters.into_iter().next().context("no cluster")
     }

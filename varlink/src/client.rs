@@ -7,7 +7,8 @@ use futures_util::{Stream, StreamExt as _};
 
 use crate::error::Error;
 use crate::types::{
-    Buckets, Changed, Checked, Clients, Event, Explanation, Happened, InterfaceChange, Status,
+    Buckets, Changed, Checked, Clients, Event, Events, Explanation, Happened, InterfaceChange,
+    Status,
 };
 
 /// Why a call did not succeed.
@@ -83,9 +84,11 @@ trait ClusterProxy {
     async fn undrain(&mut self, cluster: Option<&str>) -> zlink::Result<Result<Changed, Error>>;
     async fn reload(&mut self) -> zlink::Result<Result<Changed, Error>>;
     async fn check_config(&mut self, file: Option<&str>) -> zlink::Result<Result<Checked, Error>>;
+    async fn events(&mut self, after: Option<i64>) -> zlink::Result<Result<Events, Error>>;
     #[zlink(more)]
     async fn monitor(
         &mut self,
+        after: Option<i64>,
     ) -> zlink::Result<impl Stream<Item = zlink::Result<Result<Happened, Error>>>>;
 }
 
@@ -195,9 +198,16 @@ impl Connection {
         flat(self.0.check_config(file).await)
     }
 
-    /// Events as they happen, until the daemon ends.
-    pub async fn monitor(&mut self) -> Called<impl Stream<Item = Called<Event>> + '_> {
-        let stream = self.0.monitor().await.map_err(ClientError::Broken)?;
+    pub async fn events(&mut self, after: Option<i64>) -> Called<Events> {
+        flat(self.0.events(after).await)
+    }
+
+    /// Events as they happen, until the daemon ends; with `after`, first those behind that number.
+    pub async fn monitor(
+        &mut self,
+        after: Option<i64>,
+    ) -> Called<impl Stream<Item = Called<Event>> + '_> {
+        let stream = self.0.monitor(after).await.map_err(ClientError::Broken)?;
         Ok(stream.map(|item| flat(item).map(|happened| happened.event)))
     }
 }

@@ -60,8 +60,13 @@ pub enum Method {
     CheckConfig {
         file: Option<String>,
     },
+    Events {
+        after: Option<i64>,
+    },
     /// Answered with a stream; see [`crate::Backend::monitor`].
-    Monitor,
+    Monitor {
+        after: Option<i64>,
+    },
 }
 
 /// Why a call is none.
@@ -111,7 +116,8 @@ impl Method {
             "Undrain" => Self::Undrain { cluster: p.optional("cluster")? },
             "Reload" => Self::Reload,
             "CheckConfig" => Self::CheckConfig { file: p.optional("file")? },
-            "Monitor" => Self::Monitor,
+            "Events" => Self::Events { after: p.optional("after")? },
+            "Monitor" => Self::Monitor { after: p.optional("after")? },
             _ => return Err(BadCall::Unknown),
         };
         p.finish()?;

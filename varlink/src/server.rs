@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::error::Error;
 use crate::method::Method;
 use crate::types::{
-    Buckets, Changed, Checked, Clients, Event, Explanation, InterfaceChange, Status,
+    Buckets, Changed, Checked, Clients, Event, Events, Explanation, InterfaceChange, Status,
 };
 
 mod connection;
@@ -40,6 +40,7 @@ pub enum Answer {
     Changed(Changed),
     InterfaceChange(InterfaceChange),
     Checked(Checked),
+    Events(Events),
 }
 
 /// What the interface is served from.
@@ -51,8 +52,12 @@ pub trait Backend: Send + Sync + 'static {
         method: Method,
     ) -> impl Future<Output = Result<Answer, Error>> + Send;
 
-    /// Events from now on. The stream must not hold anybody up when it is not read.
-    fn monitor(&self) -> BoxStream<'static, Event>;
+    /// Events from now on, or from behind the one of this number. The stream must not hold anybody
+    /// up when it is not read.
+    ///
+    /// # Errors
+    /// When there can be no such number.
+    fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, Event>, Error>;
 
     /// Whether this caller's connections are accepted when others' are no longer.
     fn is_privileged(&self, caller: Caller) -> bool;

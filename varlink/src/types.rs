@@ -146,6 +146,8 @@ pub struct Client {
 pub struct Explanation {
     pub cluster: String,
     pub address: String,
+    /// What the address hashes to, 8 hexadecimal digits, before that is scaled to a bucket.
+    pub hash: String,
     pub bucket: u16,
     /// Who owns the bucket by the table.
     pub owner: Option<NodeName>,
@@ -196,6 +198,13 @@ pub struct Checked {
     pub clusters: Vec<String>,
 }
 
+/// The answer to `Events`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Events {
+    /// In the order of their numbers.
+    pub events: Vec<Event>,
+}
+
 /// One answer of `Monitor`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
 pub struct Happened {
@@ -215,4 +224,6 @@ pub struct Event {
     pub kind: String,
     /// The event in words.
     pub text: String,
+    /// Why it happened, in words, if that is known.
+    pub cause: Option<String>,
 }

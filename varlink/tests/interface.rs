@@ -6,7 +6,8 @@ mod fake;
 use fake::{Fake, Served};
 use nlb_varlink::{
     BucketRange, Buckets, Changed, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon, Error,
-    Event, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node, NodeName, Status,
+    Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node, NodeName,
+    Status,
 };
 use zlink::idl::{CustomType, Interface, Type};
 use zlink::introspect::{self, CustomType as _, Type as _};
@@ -53,6 +54,7 @@ fn replies() {
             "Explain" => Explanation::TYPE,
             "AddInterface" | "RemoveInterface" => InterfaceChange::TYPE,
             "CheckConfig" => Checked::TYPE,
+            "Events" => Events::TYPE,
             "Monitor" => Happened::TYPE,
             "SetWeight" | "SetWeightMode" | "Leave" | "Drain" | "RestartHold" | "Undrain"
             | "Reload" => Changed::TYPE,
@@ -66,7 +68,7 @@ fn replies() {
         let name = method.name().to_string();
         assert_eq!(format!("({})", outputs.join(",")), plain(reply(&name)), "{name}");
     }
-    assert_eq!(methods, 15);
+    assert_eq!(methods, 16);
 }
 
 #[test]

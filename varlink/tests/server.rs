@@ -228,10 +228,18 @@ async fn monitor_streams_until_the_client_goes() {
     assert_eq!(first["continues"], true);
     assert_eq!(first["parameters"]["event"]["sequence"], 1);
     drop(raw);
+    // What can be no number is refused, and the connection goes on.
+    let mut raw = Raw::new(&served.socket).await;
+    for _ in 0..2 {
+        let call = json!({"method": "org.nlbd.Cluster.Monitor", "more": true,
+            "parameters": {"after": -1}});
+        assert_eq!(raw.call(call).await["error"], "org.nlbd.Cluster.InvalidValue");
+    }
+    drop(raw);
 
     let mut client = Connection::connect(&served.socket).await.expect("connect");
-    let mut events = std::pin::pin!(client.monitor().await.expect("a stream"));
-    for sequence in 1..=50 {
+    let mut events = std::pin::pin!(client.monitor(Some(3)).await.expect("a stream"));
+    for sequence in 4..=50 {
         let event = timeout(SOON, events.next()).await.expect("in time").expect("an event");
         assert_eq!(event.expect("an event").sequence, sequence);
     }

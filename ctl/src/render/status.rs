@@ -2,23 +2,30 @@
 
 use nlb_varlink::{Cluster, Node, Status};
 
-use super::{count, table, time};
+use super::{Paint, count, table, time};
 
 /// How many buckets there are to be served.
 const BUCKETS: u64 = 4096;
 
+/// Whether every cluster is well.
+#[must_use]
+pub fn is_well(status: &Status) -> bool {
+    status.clusters.iter().all(|cluster| problems(cluster).is_empty())
+}
+
 /// The status of every cluster.
 #[must_use]
-pub fn status(status: &Status) -> String {
+pub fn status(status: &Status, paint: Paint) -> String {
     if status.clusters.is_empty() {
         return "No cluster is configured on this server.\n\
                 Start or join one: nlbctl addif INTERFACE --address ADDRESS\n"
             .to_owned();
     }
+    let cluster = |cluster| self::cluster(cluster, paint);
     status.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
 }
 
-fn cluster(cluster: &Cluster) -> String {
+fn cluster(cluster: &Cluster, paint: Paint) -> String {
     let problems = problems(cluster);
     let mut text = if problems.is_empty() {
         let active = cluster.nodes.iter().filter(|node| node.state == "active").count() as u64;
@@ -26,14 +33,16 @@ fn cluster(cluster: &Cluster) -> String {
             1 => "one node serves alone; nobody takes over if it fails".to_owned(),
             _ => format!("{active} nodes share the clients"),
         };
-        format!("{}: all is well: {who}.\n", cluster.name)
+        format!("{}: {}: {who}.\n", cluster.name, paint.good("all is well"))
     } else {
-        let mut text = format!("{}: NOT all is well.\n", cluster.name);
-        problems.iter().for_each(|problem| text.push_str(&format!("  ! {problem}\n")));
+        let mut text = format!("{}: {}.\n", cluster.name, paint.bad("NOT all is well"));
+        problems
+            .iter()
+            .for_each(|problem| text.push_str(&format!("  {} {problem}\n", paint.bad("!"))));
         text
     };
     for remark in remarks(cluster) {
-        text.push_str(&format!("  - {remark}\n"));
+        text.push_str(&format!("  {} {remark}\n", paint.warn("-")));
     }
     text.push('\n');
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
@@ -153,7 +162,7 @@ fn heard(node: &Node) -> String {
 #[must_use]
 pub fn nodes(status: &Status) -> String {
     if status.clusters.is_empty() {
-        return self::status(status);
+        return self::status(status, Paint::PLAIN);
     }
     let nodes = |cluster: &Cluster| {
         let row = |node: &Node| {

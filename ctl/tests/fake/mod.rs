@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use nlb_varlink::{
     Answer, Backend, BucketRange, Buckets, Caller, Changed, Checked, Client, Clients, Cluster,
-    Daemon, Error, Event, Explanation, InterfaceChange, Method, Node, NodeName, Status,
+    Daemon, Error, Event, Events, Explanation, InterfaceChange, Method, Node, NodeName, Status,
 };
 
 pub(crate) fn name(number: u64) -> NodeName {
@@ -98,6 +98,7 @@ pub(crate) fn explanation() -> Explanation {
     Explanation {
         cluster: "nlb0".into(),
         address: "198.51.100.7".into(),
+        hash: "01100000".into(),
         bucket: 17,
         owner: Some(name(2)),
         accepted_by: Some(name(2)),
@@ -127,6 +128,7 @@ pub(crate) fn event(sequence: u64) -> Event {
         cluster: "nlb0".into(),
         kind: "peer-gone".into(),
         text: "n3 is silent and counts as dead; it was active".into(),
+        cause: None,
     }
 }
 
@@ -144,6 +146,9 @@ impl Backend for Fake {
         };
         let changed = |changed| Ok(Answer::Changed(Changed { changed, notes: Vec::new() }));
         match method {
+            Method::Events { .. } => {
+                Ok(Answer::Events(Events { events: vec![event(3), event(4)] }))
+            }
             Method::Status => Ok(Answer::Status(status())),
             Method::Buckets { cluster } => known(&cluster).map(|()| Answer::Buckets(buckets())),
             Method::Clients { .. } => Ok(Answer::Clients(clients())),
@@ -172,8 +177,9 @@ impl Backend for Fake {
         }
     }
 
-    fn monitor(&self) -> BoxStream<'static, Event> {
-        stream::iter([1, 2, 5].map(event)).chain(stream::pending()).boxed()
+    fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, Event>, Error> {
+        assert_eq!(after, Some(4), "goes on behind the last that was printed");
+        Ok(stream::iter([5, 8, 9].map(event)).boxed())
     }
 
     fn is_privileged(&self, _caller: Caller) -> bool {

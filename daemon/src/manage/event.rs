@@ -2,12 +2,14 @@
 //! a follower that lags loses the oldest events and sees the gap in the numbers.
 
 use core::fmt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nlb_engine::{FenceCause, Notice};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
-use tokio::sync::broadcast;
+
+use super::history::History;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Event {
     pub kind: &'static str,
     /// In words.
     pub text: String,
+    /// Why, in words, if that is known.
+    pub cause: Option<String>,
     /// As the engine said it; `None` for what the driver says.
     pub notice: Option<Noticed>,
 }
@@ -51,13 +55,18 @@ pub struct Known {
 /// Where events go. There is one in a daemon.
 #[derive(Debug)]
 pub struct EventSink {
-    events: broadcast::Sender<Event>,
+    history: History,
     sequence: u64,
+    /// By cluster: what happened to its nodes since all agreed. It is why the table changes.
+    causes: BTreeMap<Arc<str>, Vec<String>>,
 }
 
+/// Causes of one change that are named; with more of them, the first ones say enough.
+const MAX_CAUSES: usize = 4;
+
 impl EventSink {
-    pub(super) fn new(events: broadcast::Sender<Event>) -> Self {
-        Self { events, sequence: 0 }
+    pub(super) fn new(history: History) -> Self {
+        Self { history, sequence: 0, causes: BTreeMap::new() }
     }
 
     /// Publishes a notice of the engine and returns its words, for the log. `local` is this node,
@@ -79,13 +88,42 @@ impl EventSink {
         };
         let node = about(&notice).unwrap_or(local);
         let noticed = Noticed { notice, node, known: known(node), cause };
-        self.publish(cluster, kind, text.clone(), Some(noticed), time_ms);
+        let cause = self.cause(cluster, &noticed, &text);
+        self.publish(cluster, kind, text.clone(), cause, Some(noticed), time_ms);
         text
     }
 
     /// Publishes something that the driver has to say.
     pub fn say(&mut self, cluster: &str, kind: &'static str, text: String, time_ms: u64) {
-        self.publish(cluster, kind, text, None, time_ms);
+        self.publish(cluster, kind, text, None, None, time_ms);
+    }
+
+    /// Why it happened. What happens to nodes is why the table changes; when all agree on the new
+    /// one, that is over.
+    fn cause(&mut self, cluster: &str, noticed: &Noticed, text: &str) -> Option<String> {
+        let causes = self.causes.entry(Arc::from(cluster)).or_default();
+        match &noticed.notice {
+            Notice::State { .. }
+            | Notice::PeerAppeared { .. }
+            | Notice::PeerState { .. }
+            | Notice::PeerGone { .. }
+            | Notice::PeerWeight { .. } => {
+                if causes.len() < MAX_CAUSES {
+                    causes.push(text.to_owned());
+                }
+                noticed.cause.clone()
+            }
+            Notice::View { .. } => (!causes.is_empty()).then(|| causes.join("; ")),
+            Notice::Converged { .. } => {
+                let causes = core::mem::take(causes);
+                (!causes.is_empty()).then(|| causes.join("; "))
+            }
+            Notice::Left => {
+                self.causes.remove(cluster);
+                None
+            }
+            Notice::Overlap { .. } | Notice::OwnNodeId => None,
+        }
     }
 
     fn publish(
@@ -93,14 +131,14 @@ impl EventSink {
         cluster: &str,
         kind: &'static str,
         text: String,
+        cause: Option<String>,
         notice: Option<Noticed>,
         time_ms: u64,
     ) {
         self.sequence += 1;
         let cluster = Arc::from(cluster);
-        let event = Event { sequence: self.sequence, time_ms, cluster, kind, text, notice };
-        // It fails when nobody follows.
-        let _ = self.events.send(event);
+        let event = Event { sequence: self.sequence, time_ms, cluster, kind, text, cause, notice };
+        self.history.push(event);
     }
 }
 

@@ -1,21 +1,20 @@
 //! The two ends of management: a handle for every front end, an inbox for the task that answers.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nlb_dbus::{Polkit, Subject};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::event::{Event, EventSink};
+use super::history::History;
 use super::permit::Permits;
 use super::request::{ManageError, Reply, Request};
 use super::view::{DaemonView, StatusView};
 
 /// Requests that wait for the daemon: there are at most as many callers as connections.
 pub const MAX_REQUESTS: usize = 64;
-
-/// Events that a slow reader may lag behind before it loses some (and learns how many).
-pub const MAX_EVENTS: usize = 1024;
 
 /// How long a front end waits for an answer. Adding an interface asks the kernel many things.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -44,7 +43,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub struct Handle {
     requests: mpsc::Sender<Call>,
-    events: broadcast::Sender<Event>,
+    history: History,
     permits: Arc<Permits>,
 }
 
@@ -62,10 +61,10 @@ pub struct Inbox {
 #[must_use]
 pub fn channel(owner: u32, polkit: Polkit) -> (Handle, Inbox) {
     let (requests, calls) = mpsc::channel(MAX_REQUESTS);
-    let (events, _) = broadcast::channel(MAX_EVENTS);
-    let sink = EventSink::new(events.clone());
+    let history = History::new();
+    let sink = EventSink::new(history.clone());
     let permits = Arc::new(Permits::new(owner, polkit));
-    (Handle { requests, events, permits }, Inbox { calls, events: sink })
+    (Handle { requests, history, permits }, Inbox { calls, events: sink })
 }
 
 impl Handle {
@@ -107,6 +106,19 @@ impl Handle {
     /// Events from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.history.follow(None).1
+    }
+
+    /// The events after this number that are still kept.
+    #[must_use]
+    pub fn history(&self, after: u64) -> Vec<Event> {
+        self.history.after(after)
+    }
+
+    /// The events after this number that are still kept (none, if none is named), and whatever
+    /// comes behind them.
+    #[must_use]
+    pub fn follow(&self, after: Option<u64>) -> (VecDeque<Event>, broadcast::Receiver<Event>) {
+        self.history.follow(after)
     }
 }

@@ -9,6 +9,7 @@
 mod dbus;
 mod event;
 mod handle;
+mod history;
 mod permit;
 mod request;
 mod signals;
@@ -18,7 +19,8 @@ mod words;
 
 pub use dbus::DbusBackend;
 pub use event::{Event, EventSink, Known, Noticed, describe};
-pub use handle::{Call, Caller, Handle, Inbox, MAX_EVENTS, MAX_REQUESTS, channel};
+pub use handle::{Call, Caller, Handle, Inbox, MAX_REQUESTS, channel};
+pub use history::{MAX_EVENTS, MAX_HISTORY};
 pub use permit::Denied;
 pub use request::{Checked, Done, InterfaceChange, ManageError, Reply, Request, known, resolve};
 pub use varlink::VarlinkBackend;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use futures_util::stream::{self, BoxStream, StreamExt as _, unfold};
 use nlb_dbus::Subject;
 use nlb_engine::manage::{ClientView, Explanation, NodeView, Outcome};
 use nlb_protocol::{ClusterId, NodeId, Weight};
@@ -33,12 +33,20 @@ pub struct VarlinkBackend(pub Handle);
 
 impl wire::Backend for VarlinkBackend {
     async fn call(&self, caller: wire::Caller, method: Method) -> Result<Answer, Error> {
+        // The past is at hand; the daemon's task need not be asked for it.
+        if let Method::Events { after } = method {
+            let events = self.0.history(past(after)?);
+            return Ok(Answer::Events(wire::Events {
+                events: events.iter().map(wire_event).collect(),
+            }));
+        }
         let request = request(method)?;
         let reply = self.0.ask(&subject(caller), request).await.map_err(error)?;
         Ok(answer(reply))
     }
 
-    fn monitor(&self) -> BoxStream<'static, wire::Event> {
+    fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, wire::Event>, Error> {
+        let (past, coming) = self.0.follow(after.map(|after| past(Some(after))).transpose()?);
         let next = |mut events: tokio::sync::broadcast::Receiver<Event>| async move {
             loop {
                 match events.recv().await {
@@ -48,7 +56,8 @@ impl wire::Backend for VarlinkBackend {
                 }
             }
         };
-        unfold(self.0.events(), next).boxed()
+        let past = stream::iter(past).map(|event| wire_event(&event));
+        Ok(past.chain(unfold(coming, next)).boxed())
     }
 
     fn is_privileged(&self, caller: wire::Caller) -> bool {
@@ -64,14 +73,20 @@ fn subject(caller: wire::Caller) -> Caller {
     Caller { user, subject, interactive: true }
 }
 
+/// The number that events are wanted after; all that are kept, if none is named.
+fn past(after: Option<i64>) -> Result<u64, Error> {
+    let after = after.unwrap_or(0);
+    u64::try_from(after).map_err(|_| invalid("after", after, "0 or more"))
+}
+
 fn invalid(field: &'static str, found: impl ToString, allowed: &str) -> Error {
     error(words::invalid(field, found, allowed))
 }
 
 fn request(method: Method) -> Result<Request, Error> {
     Ok(match method {
-        // A stream: the server asks for it elsewhere.
-        Method::Status | Method::Monitor => Request::Status,
+        // Events have answers of their own.
+        Method::Status | Method::Events { .. } | Method::Monitor { .. } => Request::Status,
         Method::Buckets { cluster } => Request::Buckets { cluster },
         Method::Clients { cluster, limit } => {
             let limit = match limit {
@@ -280,6 +295,7 @@ fn wire_explanation(cluster: String, e: &Explanation, names: &Names) -> wire::Ex
     wire::Explanation {
         cluster,
         address: e.client.to_string(),
+        hash: format!("{:08x}", e.hash),
         bucket: words::number(e.bucket),
         owner: named(e.owner),
         accepted_by: named(e.accepted_by),
@@ -298,5 +314,6 @@ fn wire_event(event: &Event) -> wire::Event {
         cluster: event.cluster.to_string(),
         kind: event.kind.to_owned(),
         text: event.text.clone(),
+        cause: event.cause.clone(),
     }
 }

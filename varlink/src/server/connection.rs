@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,7 +12,7 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 
 use super::{Backend, Caller, Limits};
 use crate::method::{BadCall, INTERFACE, Method, Parameters};
-use crate::types::Happened;
+use crate::types::{Event, Happened};
 use crate::{DESCRIPTION, Error};
 
 /// The interface that every varlink service has.
@@ -115,8 +116,13 @@ impl<B: Backend> Connection<'_, B> {
         let oneway = call.oneway == Some(true);
         let more = call.more == Some(true);
         let reply = match self.method(&call.method, call.parameters) {
-            Ok(Method::Monitor) if !more || oneway => Reply::standard("ExpectedMore", "", ""),
-            Ok(Method::Monitor) => return self.monitor().await,
+            Ok(Method::Monitor { .. }) if !more || oneway => {
+                Reply::standard("ExpectedMore", "", "")
+            }
+            Ok(Method::Monitor { after }) => match self.backend.monitor(after) {
+                Ok(events) => return self.monitor(events).await,
+                Err(error) => Reply::Ours(error),
+            },
             Ok(method) => match self.backend.call(self.caller, method).await {
                 Ok(answer) => Reply::answer(serde_json::to_value(answer).map_err(|_| Gone)?),
                 Err(error) => Reply::Ours(error),
@@ -148,8 +154,7 @@ impl<B: Backend> Connection<'_, B> {
     }
 
     /// Events until the client goes. A client that says something meanwhile breaks the rules.
-    async fn monitor(&mut self) -> Result<(), Gone> {
-        let mut events = self.backend.monitor();
+    async fn monitor(&mut self, mut events: BoxStream<'static, Event>) -> Result<(), Gone> {
         loop {
             let event = tokio::select! {
                 event = events.next() => event,

@@ -49,7 +49,7 @@ impl Backend for Fake {
         }
     }
 
-    fn monitor(&self) -> BoxStream<'static, Event> {
+    fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, Event>, Error> {
         let event = |sequence| Event {
             sequence,
             kind: "state".into(),
@@ -58,7 +58,12 @@ impl Backend for Fake {
             ..Event::default()
         };
         let last = if self.events == 0 { u64::MAX } else { self.events };
-        stream::iter((1..=last).map(event)).boxed()
+        let first = u64::try_from(after.unwrap_or(0)).map_err(|_| Error::InvalidValue {
+            field: "after".into(),
+            found: "less than 0".into(),
+            allowed: "0 or more".into(),
+        })? + 1;
+        Ok(stream::iter((first..=last).map(event)).boxed())
     }
 
     fn is_privileged(&self, _caller: Caller) -> bool {

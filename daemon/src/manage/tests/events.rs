@@ -7,7 +7,7 @@ async fn events_over_the_socket() {
     let (mut watcher, directory) = connected(me()).await;
     let socket = directory.path().join(nlb_varlink::SOCKET);
     let mut changer = Connection::connect(&socket).await.unwrap();
-    let mut events = core::pin::pin!(watcher.monitor().await.unwrap());
+    let mut events = core::pin::pin!(watcher.monitor(None).await.unwrap());
     // The stream begins when the daemon has the call, which nothing tells.
     let first = loop {
         changer.reload().await.unwrap();
@@ -28,7 +28,7 @@ async fn a_follower_that_lags_sees_the_gap() {
     use nlb_varlink::Backend as _;
 
     let (handle, mut inbox) = channel(0, Polkit::absent());
-    let mut events = VarlinkBackend(handle).monitor();
+    let mut events = VarlinkBackend(handle).monitor(None).unwrap();
     let many = MAX_EVENTS as u64 + 10;
     for number in 1..=many {
         inbox.events.say("nlb0", "test", String::new(), number);
@@ -76,4 +76,51 @@ fn notices_in_words() {
         words(Notice::Converged { epoch: Epoch(8), buckets: 1365, took }).1,
         "all nodes agree on epoch 8 after 230 ms; 1365 buckets are here"
     );
+}
+
+#[tokio::test]
+async fn the_past_is_kept_up_to_a_bound_and_joins_what_comes() {
+    use nlb_varlink::Backend as _;
+
+    let (handle, mut inbox) = channel(0, Polkit::absent());
+    let backend = VarlinkBackend(handle.clone());
+    let many = MAX_HISTORY as u64 + 10;
+    for number in 1..=many {
+        inbox.events.say("nlb0", "test", String::new(), number);
+    }
+    let past = handle.history(0);
+    assert_eq!((past.len(), past[0].sequence), (MAX_HISTORY, 11));
+    assert!(handle.history(many).is_empty() && handle.history(u64::MAX).is_empty());
+    let mut events = backend.monitor(i64::try_from(many).ok().map(|last| last - 2)).unwrap();
+    inbox.events.say("nlb0", "test", String::new(), 0);
+    for sequence in many - 1..=many + 1 {
+        assert_eq!(events.next().await.unwrap().sequence, sequence);
+    }
+    assert!(backend.monitor(Some(-1)).is_err());
+}
+
+/// What happens to nodes changes the table; the events of that change say what it was.
+#[test]
+fn changes_of_the_table_have_causes() {
+    let (handle, mut inbox) = channel(0, Polkit::absent());
+    let view = Notice::View { epoch: Epoch(8), digest: Digest(1), members: 2 };
+    let converged =
+        Notice::Converged { epoch: Epoch(8), buckets: 9, took: Duration::from_millis(2) };
+    let gone = |node| Notice::PeerGone { node: NodeId(node), state: State::Active };
+    let mut cause = |notice: &Notice| {
+        inbox.events.notice("nlb0", notice.clone(), 1, NodeId(1), |_| Known::default());
+        handle.history(0).pop().and_then(|event| event.cause)
+    };
+    assert_eq!(cause(&view), None);
+    for node in 2..12 {
+        assert_eq!(cause(&gone(node)), None);
+    }
+    let said = cause(&view).unwrap();
+    assert!(said.starts_with("node 0000000000000002 is silent"), "{said}");
+    assert_eq!(said.matches("is silent").count(), 4, "no more than say enough: {said}");
+    assert_eq!(cause(&converged), Some(said));
+    assert_eq!((cause(&view), cause(&converged)), (None, None), "that is over");
+    let cause_of_fence = Some(FenceCause::Silent);
+    let fenced = Notice::State { from: State::Active, to: State::Fenced, cause: cause_of_fence };
+    assert_eq!(cause(&fenced).as_deref(), Some("this node sent nothing for too long"));
 }
