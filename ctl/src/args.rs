@@ -217,6 +217,10 @@ pub enum Verb {
         file: Option<PathBuf>,
     },
     /// Have the daemon read its configuration again; nothing changes unless all of it is valid
+    ///
+    /// Only what differs is touched, and every change is named. A cluster leaves and joins anew
+    /// only for what its peers rely on: id, mode, mac, ethertype, the timers, sticky_idle_s,
+    /// offload, min_members, and the node's own id and name. SIGHUP does the same.
     Reload,
 }
 

@@ -7,10 +7,9 @@ use super::clock::now;
 use super::request::ClusterRequest;
 use super::running::Running;
 use super::supervisor::{SuperviseError, Supervisor};
-use crate::config::{Config, Edit, Host, Location, add_interface, load, remove_interface};
+use crate::config::{Config, Host, Location, add_interface, load, remove_interface};
 use crate::manage::{
-    Checked, ClusterFacts, DaemonView, Done, InterfaceChange, ManageError, Reply, Request,
-    StatusView, resolve,
+    Checked, ClusterFacts, DaemonView, Done, ManageError, Reply, Request, StatusView, resolve,
 };
 use crate::weight::WeightSource;
 
@@ -61,11 +60,11 @@ impl Supervisor {
             }
             Request::AddInterface(wanted) => {
                 let edit = add_interface(&self.location, &Host, &wanted)?;
-                self.take_up(edit).await
+                self.carry_out(edit).await
             }
             Request::RemoveInterface { cluster, interface } => {
                 let edit = remove_interface(&self.location, &Host, &interface, cluster.as_deref())?;
-                self.take_up(edit).await
+                self.carry_out(edit).await
             }
             Request::Leave { cluster } => {
                 let (_, running) = self.running(cluster.as_deref())?;
@@ -86,8 +85,7 @@ impl Supervisor {
             }
             Request::Reload => {
                 let config = load(&self.location, &Host)?;
-                let changed = self.go_over(config).await?;
-                Ok(Reply::Done(outcome(changed).into()))
+                Ok(Reply::Done(self.reload(config).await?))
             }
             Request::CheckConfig { file } => {
                 let location = file.map_or(self.location.clone(), |file| Location::named(&file));
@@ -121,35 +119,6 @@ impl Supervisor {
         Ok(Reply::Done(outcome.into()))
     }
 
-    /// Applies a change of the configuration, then writes it down. When either fails, everything
-    /// is as it was.
-    async fn take_up(&mut self, edit: Edit) -> Answer {
-        let before = self.config.clone();
-        self.go_over(edit.config.clone()).await?;
-        if let Err(error) = edit.commit() {
-            self.go_back(before).await;
-            return Err(error.into());
-        }
-        Ok(Reply::Interface(InterfaceChange::from(&edit)))
-    }
-
-    /// Goes over to a configuration, or stays with the present one when that fails: a cluster
-    /// that was ended for it runs again.
-    async fn go_over(&mut self, config: Config) -> Result<bool, SuperviseError> {
-        let before = self.config.clone();
-        let applied = self.apply(config).await;
-        if applied.is_err() {
-            self.go_back(before).await;
-        }
-        applied
-    }
-
-    async fn go_back(&mut self, before: Config) {
-        if let Err(error) = self.apply(before).await {
-            tracing::error!(%error, "a change failed, and so did taking it back");
-        }
-    }
-
     fn status(&self) -> Reply {
         let daemon = DaemonView {
             uptime: now().since(self.started),
@@ -168,10 +137,6 @@ impl Supervisor {
         });
         Reply::Status(daemon, clusters.collect())
     }
-}
-
-fn outcome(changed: bool) -> Outcome {
-    if changed { Outcome::Changed } else { Outcome::Unchanged }
 }
 
 fn names(running: &Running) -> Vec<(NodeId, String)> {

@@ -4,7 +4,7 @@
 //!   `witness` looks for signs of life beside it. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
-//! - `supervisor`, `host` and `answer` run in the main thread: configuration, addresses,
+//! - `supervisor`, `reload`, `host` and `answer` run in the main thread: configuration, addresses,
 //!   management.
 
 mod answer;
@@ -13,6 +13,7 @@ pub mod clock;
 mod drops;
 mod host;
 mod links;
+mod reload;
 mod request;
 mod restart;
 mod running;

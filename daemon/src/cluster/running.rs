@@ -335,15 +335,6 @@ async fn resume(config: &ClusterConfig, engine: EngineConfig, mut saved: Saved) 
     Engine::resume(engine, &saved, &clients, now())
 }
 
-/// Whether a running cluster can take a configuration up without leaving first.
-#[must_use]
-pub(super) fn can_become(old: &ClusterConfig, new: &ClusterConfig) -> bool {
-    old.can_become(new)
-        && old.sticky_idle == new.sticky_idle
-        && old.offload == new.offload
-        && old.min_members == new.min_members
-}
-
 fn engine_config(
     config: &ClusterConfig,
     node: &NodeConfig,

@@ -18,7 +18,7 @@ use super::clock::now;
 use super::host::Upkeep;
 use super::request::{ClusterEvent, What};
 use super::restart::RestartWish;
-use super::running::{Running, StartError, Surroundings, can_become};
+use super::running::{Running, StartError, Surroundings};
 use super::state;
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
@@ -157,53 +157,7 @@ impl Supervisor {
         }
     }
 
-    /// Goes over to a configuration: what is gone leaves, what is new starts, what changed is
-    /// taken up, with a new start where it cannot be done otherwise. `true`: something changed.
-    ///
-    /// # Errors
-    /// The first thing that could not be done. What ran before runs on, unless it had to be
-    /// restarted for what failed.
-    pub async fn apply(&mut self, config: Config) -> Result<bool, SuperviseError> {
-        let mut changed = false;
-        let same_node = self.config.node == config.node;
-        let names: Vec<String> = self.clusters.keys().cloned().collect();
-        for name in names {
-            let kept = match (config.cluster(&name), self.clusters.get(&name)) {
-                (Some(new), Some(running)) => {
-                    same_node && !running.is_leaving() && can_become(&running.config, new)
-                }
-                (None, _) | (_, None) => false,
-            };
-            if !kept {
-                changed = true;
-                self.leave(&name).await?;
-            }
-        }
-        self.watch_links(&config).await?;
-        for cluster in &config.clusters {
-            match self.clusters.get_mut(&cluster.name) {
-                Some(running) => {
-                    if running.config != *cluster {
-                        changed = true;
-                        let other = running.config.interfaces != cluster.interfaces;
-                        running.take_up(cluster).await;
-                        if other {
-                            self.tell_interfaces().await;
-                        }
-                    }
-                }
-                None => {
-                    changed = true;
-                    self.start(cluster, &config).await?;
-                }
-            }
-        }
-        self.config = config;
-        self.install().await?;
-        Ok(changed)
-    }
-
-    async fn start(
+    pub(super) async fn start(
         &mut self,
         cluster: &ClusterConfig,
         config: &Config,

@@ -9,6 +9,7 @@
 
 mod address;
 mod check;
+mod difference;
 mod drop_in;
 mod edit;
 mod error;
@@ -21,6 +22,7 @@ mod tree;
 mod values;
 
 pub use check::{cluster_id_of, node_id_of};
+pub use difference::Difference;
 pub use edit::{AddInterface, DEFAULT_CLUSTER, Edit, EditError, add_interface, remove_interface};
 pub use error::{ConfigError, ConfigErrors, KeyError, MAX_ERRORS, Place, Reason};
 pub use keys::Keys;

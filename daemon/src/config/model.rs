@@ -168,16 +168,4 @@ impl ClusterConfig {
     pub fn is_insecure(&self) -> bool {
         self.key_file.is_none()
     }
-
-    /// Whether a running cluster can take `other` up without leaving first: nothing that makes it
-    /// this cluster, and nothing that its peers rely on, differs.
-    #[must_use]
-    pub fn can_become(&self, other: &Self) -> bool {
-        self.name == other.name
-            && self.id == other.id
-            && self.mode == other.mode
-            && self.mac == other.mac
-            && self.ethertype == other.ethertype
-            && self.timing == other.timing
-    }
 }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use nlb_protocol::{ClusterId, MacAddr, MacMode, NodeId, Weight};
 
 use super::*;
+use crate::config::{ClusterConfig, Difference};
 use crate::weight::{WeightRules, WeightSource};
 
 #[test]
@@ -148,6 +149,46 @@ fn what_a_running_cluster_can_take_up() {
     assert!(now.can_become(&config("weight: Manual(3), ports: [Tcp(80)],")));
     assert!(!now.can_become(&config("heartbeat_ms: 50,")));
     assert!(!now.can_become(&config("mode: Igmp,")));
+}
+
+/// The differences in words; `!` in front of those that cannot be taken up.
+fn differences(old: &ClusterConfig, new: &ClusterConfig) -> Vec<String> {
+    let mark = |one: &Difference| if one.restarts { "!" } else { "" };
+    old.differences(new).iter().map(|one| format!("{}{one}", mark(one))).collect()
+}
+
+#[test]
+fn what_differs_is_named() {
+    let config = |fields: &str| Fake::with(&cluster(fields)).load().unwrap().clusters.remove(0);
+    let now = config("weight: Manual(100),");
+    assert_eq!(differences(&now, &now), [""; 0]);
+    let other = "weight: Cpu, ports: [Tcp(80), Udp(53)], warm_up_s: 5, id: 9, min_members: 2,";
+    let mut new = config(other);
+    new.addresses = vec!["192.0.2.51".parse().unwrap()];
+    let said = differences(&now, &new);
+    let id = format!("!id {} -> 9", now.id);
+    assert!(said.contains(&id), "{said:?}");
+    assert!(said.contains(&"addresses +192.0.2.51 -192.0.2.50".to_owned()), "{said:?}");
+    let mac = said.iter().find(|one| one.starts_with("!mac ")).expect("the MAC has the id in it");
+    assert!(mac.contains(" -> "), "{mac}");
+    for words in [
+        "ports all -> [Tcp(80), Udp(53)]",
+        "weight Manual(100) -> Cpu",
+        "warm_up_s 30 -> 5",
+        "!min_members 1 -> 2",
+    ] {
+        assert!(said.contains(&words.to_owned()), "{words}: {said:?}");
+    }
+    assert_eq!(said.len(), 7, "{said:?}");
+}
+
+#[test]
+fn keys_that_differ_are_counted_and_not_shown() {
+    let other = DIGITS.replace('0', "a");
+    let load = |keys: &str| Fake::with(&cluster("")).secret(KEY, keys).load().unwrap();
+    let (old, new) = (load(DIGITS), load(&format!("{other}\n{DIGITS}\n")));
+    let said = differences(&old.clusters[0], &new.clusters[0]);
+    assert_eq!(said, ["keys changed (1 -> 2)"]);
 }
 
 #[test]
