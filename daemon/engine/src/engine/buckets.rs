@@ -16,6 +16,14 @@ impl Engine {
             && (peer.says.epoch, peer.says.digest) == (self.view.epoch, self.view.digest)
     }
 
+    /// What heartbeats show: what is accepted, and what was given up before its clients were pinned
+    /// (SPEC 6.11.1).
+    pub(super) fn shown(&self) -> Buckets {
+        let mut shown = self.accepts.clone();
+        shown.union_with(self.moving.yielded());
+        shown
+    }
+
     /// Gives up what belongs to others and takes up what belongs to this node, as far as it may.
     pub(super) fn move_buckets(&mut self) {
         self.release();
@@ -38,12 +46,15 @@ impl Engine {
         self.moving.keep(&kept);
         self.moving.pin(&surplus);
         self.pin_slice();
+        if self.log.is_told() && self.moving.told() {
+            self.sender.dirty = true;
+        }
         if surplus.is_empty() {
             self.moving.rest();
             return;
         }
         self.moving.begin(self.now);
-        let overdue = self.is_release_overdue();
+        let overdue = self.is_release_overdue(&surplus);
         if self.state == State::Leaving && !self.kernel.diverts() && !overdue {
             return;
         }
@@ -63,9 +74,11 @@ impl Engine {
 
     /// Whether nobody is waited for any longer: the new owners came no closer to holding the pins
     /// for dead-after, or it takes too long in all (SPEC 6.6.1).
-    fn is_release_overdue(&mut self) -> bool {
+    fn is_release_overdue(&mut self, surplus: &Buckets) -> bool {
         let mark = self.moving.mark().0;
-        let held = self.peers.iter().map(|(_, peer)| peer.holds.0.min(mark)).sum::<u64>();
+        let table = &self.view.table;
+        let owners = self.peers.iter().filter(|(node, _)| !table.of(*node).is_disjoint(surplus));
+        let held = owners.map(|(_, peer)| peer.holds.0.min(mark)).sum::<u64>();
         self.moving.note_score(held.saturating_add(self.log.told().0.min(mark)), self.now);
         let waits = self.moving.waits_since();
         waits.is_some_and(|since| self.now.since(since) >= self.config.timing.dead_after)
@@ -134,7 +147,8 @@ impl Engine {
 
     /// A peer accepts what this node accepts: a partition healed. Under one view whoever shall
     /// have the bucket keeps it; where it is a third's, or the views differ still, the lower id
-    /// keeps it until the view is agreed and the bucket released (SPEC 6.11).
+    /// keeps it until the view is agreed and the bucket released (SPEC 6.11). Whoever gives it up
+    /// shows it until its clients are pinned: no third takes it before it knows them.
     pub(super) fn yield_overlap(&mut self, node: NodeId, shared: &Buckets) {
         let agreed = self.peers.get(node).is_some_and(|peer| self.agrees(peer));
         let mut given = shared.clone();
@@ -145,7 +159,7 @@ impl Engine {
             given.intersect_with(&self.view.table.of(node));
         }
         if !given.is_empty() {
-            self.moving.pin(&given);
+            self.moving.give(&given);
             self.pin_slice();
             self.accepts.subtract(&given);
             self.sender.dirty = true;
@@ -170,3 +184,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

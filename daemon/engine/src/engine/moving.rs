@@ -38,6 +38,9 @@ pub(super) struct Moving {
     /// Buckets that came back: pins of their clients are to end.
     unpinning: Buckets,
     unpin_walk: Walk,
+    /// Buckets in which nobody is admitted any more, a partition having healed, and some of whose
+    /// clients are still to be pinned, or to be told.
+    yielded: Buckets,
     /// What the new owners must hold before the buckets are released.
     mark: PinVersion,
     /// Since when there was always some bucket to be released.
@@ -138,10 +141,29 @@ impl Moving {
         self.pinning.subtract(&self.pinned);
     }
 
+    /// Nobody is admitted in these buckets any more; they are shown until their clients are pinned.
+    pub(super) fn give(&mut self, buckets: &Buckets) {
+        self.pin(buckets);
+        self.yielded.union_with(buckets);
+    }
+
+    /// All changes of the log were told. Whether some bucket need no longer be shown.
+    pub(super) fn told(&mut self) -> bool {
+        let before = self.yielded.len();
+        self.yielded.subtract(&self.pinned);
+        self.yielded.len() < before
+    }
+
+    /// Buckets that are shown although nobody is admitted in them.
+    pub(super) fn yielded(&self) -> &Buckets {
+        &self.yielded
+    }
+
     /// The clients of these buckets shall not be pinned.
     pub(super) fn unpin(&mut self, buckets: &Buckets) {
         self.pinning.subtract(buckets);
         self.pinned.subtract(buckets);
+        self.yielded.subtract(buckets);
         self.unpinning.union_with(buckets);
     }
 

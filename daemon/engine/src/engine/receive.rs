@@ -343,3 +343,6 @@ impl Engine {
 
 /// Which heartbeat of this node a peer heard last.
 type Acked = Option<nlb_protocol::Sequence>;
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,7 @@ impl Replica {
                     PinEntry::Unpin(client) => {
                         if self.clients.remove(client).is_some() {
                             changes.unpinned.push(client);
+                            room = room.saturating_add(1);
                         }
                     }
                     PinEntry::Answered(fingerprint) => self.answered.insert(fingerprint),

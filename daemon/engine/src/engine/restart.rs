@@ -74,7 +74,7 @@ impl Engine {
             Restart::No | Restart::Held { .. } | Restart::Resumed { .. } => {}
             Restart::Handing { since, hold } => {
                 let waited = self.now.since(since) >= self.config.timing.dead_after * 2;
-                if self.accepts.is_empty() && (self.view.converged || waited) {
+                if self.shown().is_empty() && (self.view.converged || waited) {
                     self.begin_saying(hold);
                 } else if self.now.since(since) >= self.config.timing.dead_after * 4 {
                     self.begin_leaving();

@@ -38,7 +38,11 @@ pub(super) struct Segment {
     pub(super) notices: Vec<(usize, Notice)>,
     /// Whether anything but the nodes is on the wire, to give a sign that receivers work.
     pub(super) others: bool,
+    pub(super) wire: Option<Wire>,
 }
+
+/// What becomes of a frame on its way to the node with this index: whether it arrives.
+pub(super) type Wire = Box<dyn FnMut(&mut Frame, usize) -> bool>;
 
 impl Segment {
     pub(super) fn new(count: u64) -> Self {
@@ -46,9 +50,10 @@ impl Segment {
         Self::of((1..=count).map(config), now)
     }
 
-    fn of(configs: impl Iterator<Item = Config>, now: Time) -> Self {
+    pub(super) fn of(configs: impl Iterator<Item = Config>, now: Time) -> Self {
         let nodes = configs.map(|config| Some(Engine::new(config, now))).collect();
-        Self { now, nodes, verdicts: Vec::new(), notices: Vec::new(), others: true }
+        let (verdicts, notices) = (Vec::new(), Vec::new());
+        Self { now, nodes, verdicts, notices, others: true, wire: None }
     }
 
     /// One more node.
@@ -79,8 +84,10 @@ impl Segment {
         }
         for frame in frames {
             for other in (0..self.nodes.len()).filter(|other| *other != index) {
-                if let Some(engine) = self.nodes[other].as_mut() {
-                    engine.handle_frame(frame.clone(), now, now);
+                let mut frame = frame.clone();
+                let arrives = self.wire.as_mut().is_none_or(|wire| wire(&mut frame, other));
+                if let (true, Some(engine)) = (arrives, self.nodes[other].as_mut()) {
+                    engine.handle_frame(frame, now, now);
                 }
             }
         }
@@ -117,7 +124,7 @@ impl Segment {
         verdicts.map(|engine| engine.handle_packet(packet, now, now)).collect()
     }
 
-    fn shares(&self) -> Vec<usize> {
+    pub(super) fn shares(&self) -> Vec<usize> {
         self.nodes.iter().flatten().map(|engine| engine.accepts().len()).collect()
     }
 }

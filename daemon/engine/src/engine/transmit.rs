@@ -85,7 +85,7 @@ impl Engine {
             },
             seed: self.seed,
             health: self.service.health(),
-            accepts: self.accepts.clone(),
+            accepts: self.shown(),
             peers: self.named_peers(),
         }
     }

@@ -156,7 +156,7 @@ impl Engine {
 
     fn is_converged(&self) -> bool {
         let settled = match self.state {
-            State::Active | State::Draining => self.accepts == self.view.mine,
+            State::Active | State::Draining => self.shown() == self.view.mine,
             State::Joining | State::Fenced | State::Leaving | State::Restarting => false,
         };
         settled
