@@ -42,6 +42,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("setpriv", "a command without rights", "util-linux", "setpriv"),
     tool("curl", "an HTTP client", "curl", "curl"),
     tool("dig", "a DNS client", "dnsutils", "bind-utils"),
+    tool("ping", "what waits in the queue", "iputils-ping", "iputils"),
     tool("python3", "the independent oracle", "python3", "python3"),
     tool("dbus-daemon", "a bus of a test's own", "dbus-daemon", "dbus-daemon"),
     tool("busctl", "a D-Bus client", "systemd", "systemd"),

@@ -15,6 +15,6 @@ pub mod time;
 pub use config::{Config, Limits, Timing};
 pub use engine::{Engine, Life, Saved, Transmit, Withdraw, frames_bound};
 pub use notice::{FenceCause, Notice};
-pub use packet::{ClientPacket, DropCause, PacketId, Verdict};
+pub use packet::{ClientPacket, DropCause, Finding, PacketId, Verdict};
 pub use plan::{Generation, KernelPlan};
 pub use time::Time;

@@ -1,6 +1,7 @@
 //! What the stage asks of a client's packet, and what it says.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 /// A packet that waits for a verdict, named by whoever feeds the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +34,19 @@ pub enum Verdict {
     Refuse,
     /// Not settled: the packet waits, the verdict comes from `poll_verdict`.
     Hold,
+}
+
+/// What was found of a client that may not be in use any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding {
+    /// The client.
+    pub client: IpAddr,
+    /// How long the kernel keeps it yet if it sends nothing; `None` if it does not. After each
+    /// packet that is [`Config::kernel_idle`](crate::Config::kernel_idle). Without offload nobody
+    /// looks.
+    pub left: Option<Duration>,
+    /// Whether it has a connection to a service address on which something may still come.
+    pub connected: bool,
 }
 
 /// Why a packet was dropped, for the counters.

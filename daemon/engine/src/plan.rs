@@ -1,6 +1,7 @@
 //! What the engine wants of the kernel.
 
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use nlb_protocol::Buckets;
 
@@ -33,6 +34,8 @@ pub struct KernelPlan {
     pub reopen: bool,
     /// Clients to be taken out of the sticky sets.
     pub forget: Vec<IpAddr>,
+    /// Clients whose time in the sticky sets begins anew: they send nothing but are connected.
+    pub renew: Vec<IpAddr>,
     /// Clients to be put into the sticky sets: those that the stage keeps and the kernel lost.
     pub remember: Vec<IpAddr>,
 }
@@ -46,7 +49,11 @@ impl KernelPlan {
             self.flush = earlier.flush;
             earlier.forget.append(&mut self.forget);
             self.forget = earlier.forget;
-            earlier.remember.retain(|client| !self.forget.contains(client));
+            let forgotten: BTreeSet<&IpAddr> = self.forget.iter().collect();
+            earlier.remember.retain(|client| !forgotten.contains(client));
+            earlier.renew.retain(|client| !forgotten.contains(client));
+            earlier.renew.append(&mut self.renew);
+            self.renew = earlier.renew;
             earlier.remember.append(&mut self.remember);
             self.remember = earlier.remember;
         }

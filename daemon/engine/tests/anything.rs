@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use nlb_engine::manage::Command;
 use nlb_engine::{
-    ClientPacket, Config, Engine, Generation, Limits, PacketId, Time, Timing, Verdict, Withdraw,
-    frames_bound,
+    ClientPacket, Config, Engine, Finding, Generation, Limits, PacketId, Time, Timing, Verdict,
+    Withdraw, frames_bound,
 };
 use nlb_protocol::frame::{
     Frame, Header, Health, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry,
@@ -226,9 +226,13 @@ fn play(steps: &[Step]) -> String {
                 engine.handle_health(Health::from_code(health), withdraw, now);
             }
             Step::List(clients) => {
-                let listed: Vec<(IpAddr, Duration)> =
-                    clients.into_iter().map(|c| (address(c), Duration::from_secs(2))).collect();
-                engine.handle_sticky_listed(&listed, now);
+                let found = |(number, client): (usize, u32)| Finding {
+                    client: address(client),
+                    left: (number % 3 == 0).then_some(Duration::from_secs(2)),
+                    connected: number % 2 == 0,
+                };
+                let findings: Vec<Finding> = clients.into_iter().enumerate().map(found).collect();
+                engine.handle_findings(&findings, now, now);
             }
             Step::Command(command) => {
                 let outcome = engine.handle_command(command, now);

@@ -132,7 +132,7 @@ impl Supervisor {
             let mut facts = ClusterFacts::new(&running.config, path);
             facts.weight = running.weigher.source();
             facts.uptime = now().since(running.started);
-            facts.drops = view.drops;
+            facts.drops = running.drops();
             StatusView { facts, snapshot: view.snapshot }
         });
         Reply::Status(daemon, clusters.collect())

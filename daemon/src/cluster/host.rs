@@ -148,6 +148,12 @@ impl Supervisor {
             clusters.clone().flat_map(|running| running.config.interfaces.clone()).collect();
         let wanted = Wanted { links: clusters.map(link).collect(), interfaces };
         let installed = self.installer.install(&self.netlink, &wanted).await?;
+        if !installed.repaired.is_empty() {
+            let what = installed.repaired.join(", ");
+            tracing::warn!(
+                "somebody took away or changed what the service needs; put back: {what}"
+            );
+        }
         for interface in installed.missing {
             tracing::debug!(interface, "the interface is not there; waiting for it");
         }

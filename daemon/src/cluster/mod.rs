@@ -2,7 +2,8 @@
 //!
 //! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue,
 //!   `witness` looks for signs of life beside it. It runs in a thread of its own for each cluster.
-//! - `applier` is the thread that the rules are applied in.
+//! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
+//!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
 //! - `supervisor`, `reload`, `host` and `answer` run in the main thread: configuration, addresses,
 //!   management.
@@ -12,12 +13,14 @@ mod applier;
 pub mod clock;
 mod drops;
 mod host;
+mod idle;
 mod links;
 mod reload;
 mod request;
 mod restart;
 mod running;
 mod runtime;
+mod settings;
 mod stage;
 mod state;
 mod supervisor;

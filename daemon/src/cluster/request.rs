@@ -11,6 +11,7 @@ use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::Load;
 use tokio::sync::oneshot;
 
+use super::idle::Answer;
 use crate::config::Port;
 use crate::kernel::KernelEvent;
 use crate::link::Interface;
@@ -51,6 +52,8 @@ pub(super) enum ClusterRequest {
     Load(Load),
     /// What the kernel's applier reports for this cluster.
     Kernel(KernelEvent),
+    /// What was found of clients that the engine asked about.
+    Found(Answer),
     /// End without handing over.
     Stop,
 }

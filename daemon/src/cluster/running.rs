@@ -5,24 +5,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use nlb_engine::manage::{Command, CommandError, Outcome};
-use nlb_engine::{Config as EngineConfig, Engine, Limits, Saved, Time};
+use nlb_engine::{Config as EngineConfig, Engine, Saved, Time};
 use nlb_protocol::addr::heartbeat_group;
 use nlb_protocol::frame::{Load, State};
-use nlb_protocol::{Incarnation, Weight};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::applier::Applier;
 use super::clock::now;
+use super::idle::Watch;
 use super::links::{LinkSettings, Links};
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
-use super::runtime::{Parts, Runtime, rule_interfaces};
+use super::runtime::{Parts, Runtime};
+use super::settings::{engine_config, random_incarnation, rules};
 use super::stage::Stage;
 use super::state::StateFile;
 use super::witness::Witness;
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
-use crate::kernel::{ClusterRules, kept_clients};
+use crate::kernel::kept_clients;
 use crate::link::Interface;
+use crate::queue;
 use crate::weight::{Reading, Weigher, WeightSource};
 
 /// How long the rules of a cluster may take to be in force.
@@ -35,10 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether a task has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-/// How often the kernel's sticky sets are read back at most; a quarter of the idle time where
-/// that is shorter, so that a pin ends soon after its client did.
-const LIST_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a cluster could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +130,13 @@ impl Running {
         };
         let kernel = applier.kernel.clone();
         let fresh = config.timing.frame_delay();
-        let list_every = LIST_EVERY.min(config.sticky_idle / 4).max(Duration::from_secs(1));
+        let idle = Watch {
+            cluster: name.clone(),
+            offload: config.offload,
+            idle: config.sticky_idle,
+            answers: requests.downgrade(),
+        };
+        let idle = idle.start().map_err(|error| failed(error.into()))?;
         let (opened, opening) = oneshot::channel();
         // The future is made in its thread: what it holds stays there.
         let body = move || async move {
@@ -158,7 +162,7 @@ impl Running {
                 requests: inbox,
                 views: view,
                 events: around.events,
-                list_every,
+                idle,
             };
             Runtime::new(parts).run().await;
         };
@@ -199,6 +203,17 @@ impl Running {
     #[must_use]
     pub(super) fn view(&self) -> ClusterView {
         self.views.borrow().clone()
+    }
+
+    /// What the driver and the kernel dropped on its behalf, by reason. It reads a file of the
+    /// kernel, so only for whoever asks for it.
+    #[must_use]
+    pub(super) fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let mut drops = self.views.borrow().drops.clone();
+        let (full, unread) = queue::dropped(self.queue).unwrap_or_default();
+        drops.insert("queue_full", full);
+        drops.insert("queue_unread", unread);
+        drops
     }
 
     /// Whether the task has ended.
@@ -333,64 +348,4 @@ async fn resume(config: &ClusterConfig, engine: EngineConfig, mut saved: Saved) 
         }
     }
     Engine::resume(engine, &saved, &clients, now())
-}
-
-fn engine_config(
-    config: &ClusterConfig,
-    node: &NodeConfig,
-    incarnation: Incarnation,
-    weight: Weight,
-) -> EngineConfig {
-    EngineConfig {
-        cluster: config.id,
-        node: node.id,
-        incarnation,
-        name: node.name.clone(),
-        software: concat!("nlbd ", env!("CARGO_PKG_VERSION")).to_owned(),
-        timing: config.timing,
-        weight,
-        seed: config.keys.ring().hash_seed(config.id),
-        sticky_idle: config.sticky_idle,
-        offload: config.offload,
-        min_members: config.min_members,
-        limits: Limits::default(),
-    }
-}
-
-fn rules(
-    config: &ClusterConfig,
-    engine: &EngineConfig,
-    interfaces: &[Interface],
-    queue: u16,
-) -> ClusterRules {
-    let size = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
-    ClusterRules {
-        cluster: config.name.clone(),
-        id: config.id,
-        interfaces: rule_interfaces(interfaces),
-        mac: config.mac.mac,
-        ethertype: config.ethertype,
-        addresses: config.addresses.clone(),
-        ports: config.ports.clone().unwrap_or_default(),
-        lease: config.timing.lease(),
-        sticky_timeout: engine.kernel_idle(),
-        sticky_limit: size(engine.limits.sticky),
-        foreign_timeout: engine.refusal(),
-        foreign_limit: size(Limits::REFUSED),
-        queue,
-    }
-}
-
-/// A number that no earlier life of this node had, never zero.
-fn random_incarnation() -> std::io::Result<Incarnation> {
-    use std::io::Read as _;
-    let mut random = std::fs::File::open("/dev/urandom")?;
-    loop {
-        let mut bytes = [0; 8];
-        random.read_exact(&mut bytes)?;
-        match u64::from_ne_bytes(bytes) {
-            0 => {}
-            number => return Ok(Incarnation(number)),
-        }
-    }
 }

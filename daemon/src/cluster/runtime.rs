@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::now;
 use super::drops::Drops;
+use super::idle::Question;
 use super::links::Links;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::stage::Stage;
@@ -63,8 +64,8 @@ pub(super) struct Parts {
     pub(super) views: watch::Sender<ClusterView>,
     /// Events go out here; when the reader is behind, they are dropped and counted.
     pub(super) events: mpsc::Sender<ClusterEvent>,
-    /// How often the kernel's sticky sets are read back.
-    pub(super) list_every: Duration,
+    /// Answers the engine's questions about idle clients.
+    pub(super) idle: mpsc::Sender<Question>,
 }
 
 /// The loop's own state.
@@ -78,7 +79,6 @@ pub(super) struct Runtime {
     sign: Option<Sign>,
     /// Interfaces wait for their rules before they are used.
     opening: bool,
-    listed: Time,
     ended: bool,
 }
 
@@ -86,7 +86,6 @@ impl Runtime {
     /// A loop that is ready to run.
     #[must_use]
     pub(super) fn new(parts: Parts) -> Self {
-        let now = now();
         Self {
             parts,
             drops: Drops::default(),
@@ -94,7 +93,6 @@ impl Runtime {
             published: Time::ZERO,
             sign: None,
             opening: false,
-            listed: now,
             ended: false,
         }
     }
@@ -147,7 +145,6 @@ impl Runtime {
             self.open_links();
         }
         self.parts.links.announce(now(), &mut self.drops);
-        self.list_sticky();
     }
 
     fn feed_frames(&mut self) {
@@ -213,6 +210,9 @@ impl Runtime {
             ClusterRequest::Keys(keys) => self.parts.keys = keys,
             ClusterRequest::Load(load) => self.parts.engine.handle_load(load),
             ClusterRequest::Kernel(event) => self.handle_kernel(event),
+            ClusterRequest::Found(answer) => {
+                engine.handle_findings(&answer.findings, answer.asked, now());
+            }
             ClusterRequest::Stop => self.ended = true,
         }
     }
@@ -243,9 +243,8 @@ impl Runtime {
                 self.say("rules-repaired", text);
                 self.drops.count("rules_repaired");
             }
-            KernelEvent::StickyListed { clients, listed, .. } => {
-                engine.handle_sticky_listed(&clients, listed);
-            }
+            // Nobody asked: the engine asks about single clients.
+            KernelEvent::StickyListed { .. } => {}
         }
     }
 
@@ -267,11 +266,12 @@ impl Runtime {
         witness.follow(engine.wants_witness(), links.interfaces());
     }
 
-    fn list_sticky(&mut self) {
-        let now = now();
-        if now.since(self.listed) >= self.parts.list_every {
-            self.listed = now;
-            self.parts.kernel.list_sticky(&self.parts.name);
+    /// Has somebody look for the clients that the engine asks about. If he is busy, which he is
+    /// not when the engine asks, it asks again.
+    fn ask(&mut self) {
+        if let Some(clients) = self.parts.engine.poll_question(now()) {
+            let addresses = self.parts.rules.addresses.clone();
+            let _ = self.parts.idle.try_send(Question { clients, addresses });
         }
     }
 
@@ -289,6 +289,7 @@ impl Runtime {
                 flush: false,
                 reopen: false,
                 forget: Vec::new(),
+                renew: Vec::new(),
                 remember: Vec::new(),
                 ..plan.clone()
             };
@@ -302,6 +303,7 @@ impl Runtime {
         self.parts.stage.flush(&mut self.parts.engine, &mut self.drops);
         self.transmit();
         self.notify();
+        self.ask();
         if self.parts.engine.held().is_some() {
             self.save();
             self.ended = true;
@@ -369,11 +371,7 @@ impl Runtime {
         self.published = now;
         let snapshot = self.parts.engine.snapshot(now);
         let mut drops = self.drops.all();
-        if let Some(queue) = self.parts.stage.stats() {
-            drops.insert("queue_full", queue.dropped_full);
-            drops.insert("queue_unread", queue.dropped_unread);
-            drops.insert("queue_malformed", queue.malformed);
-        }
+        drops.insert("queue_malformed", self.parts.stage.malformed());
         let held = self.parts.engine.held();
         self.parts.views.send_replace(ClusterView { snapshot, drops, held });
     }

@@ -173,9 +173,9 @@ impl Stage {
         now().since(decided) < self.fresh
     }
 
-    /// What the queue counts.
+    /// Messages of the queue that could not be understood.
     #[must_use]
-    pub(super) fn stats(&self) -> Option<crate::queue::QueueStats> {
-        self.queue.stats().ok()
+    pub(super) fn malformed(&self) -> u64 {
+        self.queue.malformed()
     }
 }

@@ -43,6 +43,8 @@ pub struct Installed {
     pub missing: Vec<String>,
     /// What was put back although somebody had changed it meanwhile: left as it was found.
     pub left_alone: Vec<String>,
+    /// What was there already, was lost or changed by somebody, and is there again.
+    pub repaired: Vec<String>,
 }
 
 /// Installs on the host, and keeps the record of it.
@@ -86,9 +88,11 @@ impl Installer {
         self.silence(netlink, wanted, &mut installed).await?;
         check_ipv6(netlink, wanted).await?;
         for service in &wanted.links {
-            let link = self.service_link(netlink, &service.name).await?;
+            let link = self.service_link(netlink, &service.name, &mut installed).await?;
             for address in &service.addresses {
-                self.add_address(netlink, &link, *address).await?;
+                if self.add_address(netlink, &link, *address).await? {
+                    installed.repaired.push(format!("{address} on {}", link.name));
+                }
             }
             installed.links.insert(service.name.clone(), link.name);
         }
@@ -147,6 +151,8 @@ impl Installer {
             };
             for setting in Setting::ALL {
                 let now = setting.read(name)?;
+                let settings = self.record.changes.settings.get(&link.index.0);
+                let known = settings.is_some_and(|all| all.contains_key(&setting));
                 let changed = self.record.change(|changes| {
                     let known = changes.settings.get(&link.index.0);
                     let before = known.and_then(|all| all.get(&setting)).map(|one| one.before);
@@ -162,6 +168,9 @@ impl Installer {
                 // Somebody may have made it stricter meanwhile.
                 if !setting.suffices(now) {
                     setting.write(name, changed)?;
+                    if known {
+                        installed.repaired.push(format!("{} of {name}", setting.name()));
+                    }
                 }
             }
         }
@@ -173,10 +182,13 @@ impl Installer {
         &mut self,
         netlink: &Netlink,
         name: &str,
+        installed: &mut Installed,
     ) -> Result<LinkState, HostError> {
+        let known = self.record.changes.links.iter().any(|one| one == name);
         if let Some(link) = netlink.link(name).await? {
             if !link.up {
                 set_up(netlink, &link).await?;
+                installed.repaired.push(format!("link {name}, which was down"));
             }
             return Ok(link);
         }
@@ -195,15 +207,19 @@ impl Installer {
         }
         let link = netlink.link(name).await?.ok_or_else(|| vanished(name))?;
         set_up(netlink, &link).await?;
+        if known {
+            installed.repaired.push(format!("link {name}"));
+        }
         Ok(link)
     }
 
+    /// Whether it was there already and had been lost.
     async fn add_address(
         &mut self,
         netlink: &Netlink,
         link: &LinkState,
         address: IpAddr,
-    ) -> Result<(), HostError> {
+    ) -> Result<bool, HostError> {
         if address.is_ipv6() && !sysctl::has_ipv6(&link.name) {
             return Err(HostError::Ipv6Disabled { link: link.name.clone(), address });
         }
@@ -217,14 +233,14 @@ impl Installer {
         self.record.change(|changes| changes.addresses.insert(address, link.name.clone()))?;
         match netlink.add_address(link, address).await {
             // Checked before: where it is now, the record says that it is ours.
-            Err(error) if error.errno() == Some(libc::EEXIST) && before.is_some() => Ok(()),
+            Err(error) if error.errno() == Some(libc::EEXIST) && before.is_some() => Ok(false),
             Err(error) => {
                 if before.is_none() {
                     self.record.forget(|changes| drop(changes.addresses.remove(&address)));
                 }
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(before.is_some_and(|before| before == link.name)),
         }
     }
 

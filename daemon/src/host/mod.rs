@@ -1,5 +1,6 @@
 //! What the daemon sets up on the host: the link that carries the service addresses, the
 //! addresses, and the two ARP settings of the real interfaces (SPEC 2.4). All of it is put back.
+//! And who is connected to those addresses.
 //!
 //! The module speaks rtnetlink through one wrapper ([`Netlink`]), so that no other part of the
 //! daemon sees that crate's types. Nothing here knows of clusters beyond names and addresses.
@@ -8,12 +9,14 @@ mod error;
 mod install;
 mod netlink;
 mod record;
+mod sockets;
 mod sysctl;
 mod watch;
 
 pub use error::HostError;
 pub use install::{Installed, Installer, ServiceLink, Wanted};
 pub use netlink::{LinkState, Netlink, ProbeTargets};
+pub use sockets::connected;
 pub use watch::{LinkChange, LinkWatch};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //!   that somebody else flushed come back.
 //! - `hold`: what a restart asks of the kernel.
 //! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
-//!   back for comparison and lists the clients that the kernel keeps.
+//!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one.
 //!
 //! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
 //! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
@@ -17,6 +17,7 @@
 mod applier;
 mod fallback;
 mod hold;
+mod lookup;
 mod netlink;
 mod probe;
 mod ruleset;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use applier::{Kernel, KernelError, KernelEvent, KernelHandle, Leftovers};
 pub use hold::{end_lease, extend_lease, kept_clients};
+pub use lookup::Lookup;
 pub use probe::{Capabilities, ProbeError, QueuePath, probe};
 pub use ruleset::{Decision, Mark, Ruleset};
 pub use spec::{ClusterRules, Interface, SpecError};

@@ -219,6 +219,11 @@ impl Query {
 
     /// Whether a set keeps a client.
     pub(super) async fn keeps(&mut self, set: &str, client: IpAddr) -> io::Result<bool> {
+        self.left(set, client).await.map(|left| left.is_some())
+    }
+
+    /// How long a set keeps a client yet, if it does.
+    pub(super) async fn left(&mut self, set: &str, client: IpAddr) -> io::Result<Option<Duration>> {
         let (mut value, mut key, mut element, mut elements) = (vec![], vec![], vec![], vec![]);
         match client {
             IpAddr::V4(client) => put(&mut value, VALUE, &client.octets()),
@@ -229,7 +234,14 @@ impl Query {
         put(&mut elements, TABLE, &zero_ended(STAGE));
         put(&mut elements, SET, &zero_ended(set));
         put(&mut elements, ELEMENTS | NESTED, &element);
-        is_there(self.ask(message::GETSETELEM, 0, INET, &elements, |_| {}).await)
+        let mut left = None;
+        let asked = self
+            .ask(message::GETSETELEM, 0, INET, &elements, |message| {
+                let found = message.and_then(|message| message.attribute(ELEMENTS));
+                left = found.and_then(|found| find(found, ELEMENT)).and_then(self::client);
+            })
+            .await;
+        Ok(is_there(asked)?.then_some(left.map_or(Duration::ZERO, |(_, left)| left)))
     }
 
     /// A number that stands for our tables as they are: chains, rules and which sets there are,

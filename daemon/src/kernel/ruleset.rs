@@ -146,6 +146,14 @@ impl Ruleset {
         }
     }
 
+    /// The kernel keeps these clients for a whole idle time from now on, whether it did or not.
+    pub fn renew(&mut self, rules: &ClusterRules, clients: &[IpAddr]) {
+        // Adding what is there leaves it the time that it had (before Linux 6.12). A client that
+        // sends something at this very moment may be in the set twice then, which does no harm.
+        self.forget(rules, clients);
+        self.remember(rules, clients);
+    }
+
     /// The kernel keeps these clients.
     pub fn remember(&mut self, rules: &ClusterRules, clients: &[IpAddr]) {
         for (name, clients) in by_family(rules, clients) {

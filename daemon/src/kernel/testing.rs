@@ -207,6 +207,7 @@ pub(crate) fn plan(generation: u64, filter: impl IntoIterator<Item = u16>) -> Ke
         seed: 0x1234,
         flush: false,
         forget: Vec::new(),
+        renew: Vec::new(),
         remember: Vec::new(),
     }
 }

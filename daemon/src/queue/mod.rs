@@ -9,7 +9,7 @@ pub mod classify;
 mod netlink;
 mod stats;
 
-pub use stats::{QueueStats, is_held};
+pub use stats::{QueueStats, dropped, is_held};
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -296,6 +296,12 @@ impl Queue {
     pub fn refuse_unsent(&mut self) {
         netlink::refuse::<VERDICT_LENGTH>(&mut self.verdicts);
         netlink::refuse::<MARKED_LENGTH>(&mut self.marked);
+    }
+
+    /// Messages that could not be understood.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.counters.malformed
     }
 
     /// What happened so far.

@@ -58,6 +58,15 @@ impl QueueStats {
     }
 }
 
+/// Packets that the kernel dropped on their way to a queue: because as many as allowed waited, and
+/// because the socket had no room. It reads a file of the kernel that names every queue: nothing
+/// for a loop that must be quick.
+#[must_use]
+pub fn dropped(number: u16) -> Option<(u64, u64)> {
+    let row = read(number).ok()??;
+    Some((row.dropped_full, row.dropped_unread))
+}
+
 /// Whether somebody listens to a queue.
 #[must_use]
 pub fn is_held(number: u16) -> bool {

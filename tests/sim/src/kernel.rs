@@ -138,7 +138,7 @@ impl Kernel {
         if mutation != Some(Mutation::IgnoreForget) && !plan.forget.is_empty() {
             self.sticky.retain(|client, _| !plan.forget.contains(client));
         }
-        for client in &plan.remember {
+        for client in plan.renew.iter().chain(&plan.remember) {
             self.sticky.insert(*client, now + self.idle);
         }
         self.filter = plan.filter.clone();
@@ -194,6 +194,12 @@ impl Kernel {
     pub fn orphaned(&mut self) {
         self.applying = None;
         self.next = None;
+    }
+
+    /// How long a client is kept yet, if it is.
+    #[must_use]
+    pub fn left(&self, client: IpAddr, now: u64) -> Option<u64> {
+        self.sticky.get(&client).filter(|until| **until > now).map(|until| until - now)
     }
 
     /// What `nft list set` would show: each client with the time left.

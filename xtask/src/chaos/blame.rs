@@ -19,7 +19,7 @@ const TAKEOVER: Duration = Duration::from_millis(1500);
 /// Flushed rules are back so long after.
 const PUT_BACK: Duration = Duration::from_secs(1);
 /// After a partition has healed, clients that both sides kept are answered by both until each
-/// has the other's log (SPEC 6.11.1, 6.7.6): three heartbeats, of which two may be lost, and a
+/// has the other's log (SPEC 6.11.1, 6.7.7): three heartbeats, of which two may be lost, and a
 /// snapshot, on a busy machine.
 pub(super) const MERGED: Duration = Duration::from_secs(1);
 

@@ -75,11 +75,6 @@ impl<V> AddressMap<V> {
         self.from(Bound::Unbounded)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (IpAddr, &mut V)> {
-        let v4 = self.v4.iter_mut().map(|(client, value)| (IpAddr::V4(*client), value));
-        v4.chain(self.v6.iter_mut().map(|(client, value)| (IpAddr::V6(*client), value)))
-    }
-
     /// Those from `start` on, in the order of the addresses.
     pub(super) fn from(&self, start: Bound<IpAddr>) -> impl Iterator<Item = (IpAddr, &V)> {
         const NO_V4: Bound<Ipv4Addr> = Bound::Excluded(Ipv4Addr::BROADCAST);

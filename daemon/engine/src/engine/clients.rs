@@ -111,16 +111,14 @@ impl Clients {
         popped
     }
 
+    pub(super) fn of(&self, bucket: Bucket) -> impl Iterator<Item = IpAddr> + '_ {
+        self.by_bucket[bucket.index()].iter().map(|(client, _)| client)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Bucket, IpAddr, &Client)> + '_ {
         Bucket::all()
             .zip(&self.by_bucket)
             .flat_map(|(bucket, clients)| clients.iter().map(move |(ip, c)| (bucket, ip, c)))
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Bucket, IpAddr, &mut Client)> {
-        Bucket::all()
-            .zip(&mut self.by_bucket)
-            .flat_map(|(bucket, clients)| clients.iter_mut().map(move |(ip, c)| (bucket, ip, c)))
     }
 }
 

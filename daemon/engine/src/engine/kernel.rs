@@ -38,7 +38,10 @@ pub(super) struct Kernel {
     /// Nobody is to be refused without being asked for.
     reopen: bool,
     forget: Vec<IpAddr>,
+    renew: Vec<IpAddr>,
     remember: Vec<IpAddr>,
+    /// The latest plan that remembers somebody, until it is confirmed.
+    remembering: Option<Generation>,
     /// Clients that are being taken out, by the plan that does it.
     forgetting: VecDeque<(Generation, Vec<IpAddr>)>,
     failed: bool,
@@ -58,7 +61,9 @@ impl Kernel {
             // Nor whom it refused in an earlier life.
             reopen: true,
             forget: Vec::new(),
+            renew: Vec::new(),
             remember: Vec::new(),
+            remembering: None,
             forgetting: VecDeque::new(),
             failed: false,
         }
@@ -73,6 +78,7 @@ impl Kernel {
     pub(super) fn flush(&mut self) {
         self.flush_wanted = true;
         self.forget.clear();
+        self.renew.clear();
         self.remember.clear();
         self.forgetting.clear();
     }
@@ -90,13 +96,24 @@ impl Kernel {
 
     pub(super) fn forget(&mut self, client: IpAddr) {
         self.remember.retain(|other| *other != client);
+        self.renew.retain(|other| *other != client);
         self.forget.push(client);
+    }
+
+    /// No more than one question asks about.
+    pub(super) fn renew(&mut self, client: IpAddr) {
+        self.renew.push(client);
     }
 
     pub(super) fn remember(&mut self, client: IpAddr) {
         if self.remember.len() < REMEMBER {
             self.remember.push(client);
         }
+    }
+
+    /// Whether clients that shall be remembered may not be yet.
+    pub(super) fn is_remembering(&self) -> bool {
+        !self.remember.is_empty() || self.remembering.is_some()
     }
 
     /// The kernel did not take a plan: it is told again, with everything.
@@ -113,6 +130,7 @@ impl Kernel {
         self.flush_wanted
             || self.reopen
             || !self.forget.is_empty()
+            || !self.renew.is_empty()
             || !self.remember.is_empty()
             || self.told.as_ref() != Some(filter)
     }
@@ -132,6 +150,9 @@ impl Kernel {
         if !forget.is_empty() {
             self.forgetting.push_back((generation, forget.clone()));
         }
+        if !self.remember.is_empty() {
+            self.remembering = Some(generation);
+        }
         self.possible.push_back((generation, filter.clone()));
         if self.possible.len() > OUTSTANDING {
             // Too many to tell apart: nothing is certain until the latest is confirmed.
@@ -147,6 +168,7 @@ impl Kernel {
             flush,
             reopen: core::mem::take(&mut self.reopen),
             forget,
+            renew: core::mem::take(&mut self.renew),
             remember: core::mem::take(&mut self.remember),
         })
     }
@@ -162,6 +184,9 @@ impl Kernel {
         self.possible.retain(|(possible, _)| *possible >= generation);
         if self.flush.is_some_and(|flush| flush <= generation) {
             self.flush = None;
+        }
+        if self.remembering.is_some_and(|plan| plan <= generation) {
+            self.remembering = None;
         }
         let mut gone = Vec::new();
         while self.forgetting.front().is_some_and(|(plan, _)| *plan <= generation) {

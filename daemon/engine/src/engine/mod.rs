@@ -13,6 +13,7 @@
 mod addresses;
 mod buckets;
 mod clients;
+mod command;
 mod fence;
 mod gone;
 mod hash;
@@ -45,16 +46,15 @@ mod scale;
 mod tests;
 
 use core::net::IpAddr;
-use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_protocol::frame::{Frame, Load, PeerAck, State};
 use nlb_protocol::{Buckets, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
+use self::idle::Sweep;
 use self::kernel::{Filter, Kernel};
 use self::leave::Leave;
-use self::machine::Event;
 use self::membership::Membership;
 use self::moving::Moving;
 use self::peers::Peers;
@@ -68,9 +68,9 @@ use self::service::Service;
 pub use self::service::Withdraw;
 use self::view::ViewState;
 use crate::config::Config;
-use crate::manage::{Command, CommandError, Counters, Outcome};
+use crate::manage::Counters;
 use crate::notice::{FenceCause, Notice};
-use crate::packet::{ClientPacket, PacketId, Verdict};
+use crate::packet::{ClientPacket, Finding, PacketId, Verdict};
 use crate::plan::{Generation, KernelPlan};
 use crate::time::Time;
 
@@ -130,8 +130,8 @@ pub struct Engine {
     drain: Option<Option<Time>>,
     /// Sending made something possible: look at the rules before the next frame.
     recheck: bool,
-    /// Since when the table of idle clients was last looked through.
-    swept: Time,
+    /// The search for idle clients.
+    swept: Sweep,
     counters: Counters,
     notices: VecDeque<Notice>,
     notices_lost: u64,
@@ -169,7 +169,7 @@ impl Engine {
             service: Service::default(),
             drain: None,
             recheck: false,
-            swept: now,
+            swept: Sweep::new(now),
             counters: Counters::default(),
             notices: VecDeque::new(),
             notices_lost: 0,
@@ -239,16 +239,15 @@ impl Engine {
         self.evaluate();
     }
 
-    /// What the kernel's sticky sets held, each with the idle time left, as of `listed`.
-    ///
-    /// An entry has [`Config::kernel_idle`] left after each packet. `listed` is the time before
-    /// the listing began.
-    pub fn handle_sticky_listed(&mut self, clients: &[(IpAddr, Duration)], listed: Time) {
-        self.listed(clients, listed.min(self.now));
+    /// What was found of clients that [`Self::poll_question`] asked about. `asked` is the time
+    /// before anybody was looked for.
+    pub fn handle_findings(&mut self, findings: &[Finding], asked: Time, now: Time) {
+        self.advance(now);
+        self.answered_question(findings, asked.min(self.now));
         self.evaluate();
     }
 
-    /// The kernel lost its sticky sets (somebody flushed the rules): the next plan remembers them.
+    /// The kernel lost its sticky sets (somebody flushed the rules): the next plans remember them.
     pub fn handle_sticky_lost(&mut self, now: Time) {
         self.advance(now);
         self.remember_all();
@@ -270,53 +269,6 @@ impl Engine {
         self.evaluate();
     }
 
-    /// A command.
-    ///
-    /// # Errors
-    /// When the state does not allow it; nothing has changed then.
-    pub fn handle_command(&mut self, command: Command, now: Time) -> Result<Outcome, CommandError> {
-        self.advance(now);
-        match command {
-            Command::LeaveNow => {}
-            Command::Leave if self.state == State::Leaving => return Ok(Outcome::Unchanged),
-            _ if self.state == State::Leaving => return Err(CommandError::Leaving),
-            _ if self.restart.is_going() => return Err(CommandError::Restarting),
-            _ => {}
-        }
-        let outcome = match command {
-            Command::SetWeight(weight) if weight == self.weight_wanted => Outcome::Unchanged,
-            Command::SetWeight(weight) => {
-                self.weight_wanted = weight;
-                Outcome::Changed
-            }
-            Command::Leave => {
-                self.begin_leaving();
-                Outcome::Changed
-            }
-            Command::LeaveNow => {
-                self.leave_now();
-                Outcome::Changed
-            }
-            Command::Restart { hold } => {
-                self.begin_restart(hold)?;
-                Outcome::Changed
-            }
-            Command::Drain { timeout } => {
-                let known = self.drain.is_some();
-                self.drain = Some(timeout.map(|timeout| self.now + timeout));
-                self.raise(Event::Drain, None);
-                if known { Outcome::Unchanged } else { Outcome::Changed }
-            }
-            Command::Undrain => {
-                let known = self.drain.take().is_some();
-                self.raise(Event::Undrain, None);
-                if known { Outcome::Changed } else { Outcome::Unchanged }
-            }
-        };
-        self.evaluate();
-        Ok(outcome)
-    }
-
     /// The kernel state wanted, if it changed since the last call.
     pub fn poll_plan(&mut self) -> Option<KernelPlan> {
         if self.retry_at.is_some_and(|at| at > self.now) {
@@ -324,6 +276,14 @@ impl Engine {
         }
         let filter = self.wanted_filter();
         self.kernel.poll(filter)
+    }
+
+    /// Clients of whom the engine wants to know whether they may still be in use: whether the
+    /// kernel keeps them, and whether they have an open connection. The next question comes when
+    /// this one is answered by [`Self::handle_findings`], or was not for long.
+    pub fn poll_question(&mut self, now: Time) -> Option<Vec<IpAddr>> {
+        self.advance(now);
+        self.next_question()
     }
 
     /// The verdict on a packet that was held. `now` is checked against the admission deadline.

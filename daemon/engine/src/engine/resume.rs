@@ -58,7 +58,7 @@ pub struct Life {
 
 impl Engine {
     /// A node that goes on with what another process left. `clients`: whom the kernel keeps,
-    /// each with the idle time left, as in [`Engine::handle_sticky_listed`]. When it comes too
+    /// each with the idle time left ([`Finding::left`](crate::Finding)). When it comes too
     /// late, it fences and begins anew by itself.
     #[must_use]
     pub fn resume(

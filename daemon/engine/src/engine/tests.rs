@@ -65,7 +65,7 @@ impl Segment {
         self.nodes[index].as_mut().expect("the node is up")
     }
 
-    fn poll(&mut self, index: usize) {
+    pub(super) fn poll(&mut self, index: usize) {
         let now = self.now;
         let mut frames = Vec::new();
         let Some(engine) = self.nodes[index].as_mut() else { return };

@@ -20,7 +20,6 @@ impl Engine {
         self.leave_deadlines(&mut note);
         self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
-        self.sweep_deadline().into_iter().for_each(&mut note);
         self.ill_deadline().into_iter().for_each(&mut note);
         self.retry_at.into_iter().for_each(&mut note);
         if self.weight != self.weight_wanted {

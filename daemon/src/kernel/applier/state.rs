@@ -15,6 +15,8 @@ use crate::kernel::spec::{ClusterRules, Interface};
 /// thousand, a plan must not wait long behind them, and with a whole filter beside them they fit
 /// the socket buffer that an ordinary user's nft has in a user namespace (some 200 KB).
 const MAX_CLIENTS: usize = 2048;
+/// The most whose time it begins anew: each of them is added, taken out and added.
+const MAX_RENEWED: usize = MAX_CLIENTS / 2;
 /// After so many refusals in a row the tables are taken away whole and made anew.
 const FAILURES_BEFORE_CLEARING: u32 = 2;
 /// How long to wait after the first failure.
@@ -59,6 +61,8 @@ pub(super) struct Step {
     pub(super) forgotten: Forgotten,
     /// How many of the clients to remember are in it.
     remembered: usize,
+    /// How many of the clients to renew are in it.
+    renewed: usize,
     /// Nothing of the plan is left to do.
     last: bool,
 }
@@ -156,7 +160,7 @@ impl Cluster {
         if structural {
             batch.install(&rules, &decision, path);
         }
-        let (mut forgotten, mut remembered) = (Forgotten::Nobody, 0);
+        let (mut forgotten, mut renewed, mut remembered) = (Forgotten::Nobody, 0, 0);
         if !self.settled {
             if self.plan.reopen {
                 batch.reopen(&rules);
@@ -171,21 +175,28 @@ impl Cluster {
             }
             // Only when those to be forgotten are: until then it is looked at who is still kept.
             if forgotten == Forgotten::Nobody {
-                remembered = self.plan.remember.len().min(MAX_CLIENTS);
+                renewed = self.plan.renew.len().min(MAX_RENEWED);
+                // One after the other, so that a batch is no longer than it may be.
+                if renewed == 0 {
+                    remembered = self.plan.remember.len().min(MAX_CLIENTS);
+                }
             }
+            batch.renew(&rules, &self.plan.renew[..renewed]);
             batch.remember(&rules, &self.plan.remember[..remembered]);
         }
         let all_forgotten = match &forgotten {
             Forgotten::These(clients) => clients.len() == self.plan.forget.len(),
             Forgotten::Nobody | Forgotten::Everybody => true,
         };
-        let last = self.settled || (all_forgotten && remembered == self.plan.remember.len());
+        let all_kept = renewed == self.plan.renew.len() && remembered == self.plan.remember.len();
+        let last = self.settled || (all_forgotten && all_kept);
         Some(Step {
             text: batch.into_text(),
             installed: Installed { rules, decision },
             structural,
             forgotten,
             remembered,
+            renewed,
             last,
         })
     }
@@ -211,6 +222,7 @@ impl Cluster {
                 self.plan.forget.drain(..clients.len());
             }
         }
+        self.plan.renew.drain(..step.renewed);
         self.plan.remember.drain(..step.remembered);
         self.settled = step.last;
         (step.last.then_some(self.plan.generation), repaired)

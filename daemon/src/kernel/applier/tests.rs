@@ -120,6 +120,27 @@ fn plans_that_were_overtaken_hand_on_what_they_had_to_do() {
 }
 
 #[test]
+fn a_renewed_client_has_its_whole_time_again() {
+    let name = "a_renewed_client_has_its_whole_time_again";
+    in_namespace(&format!("{MODULE}::{name}"), async || {
+        let client: IpAddr = "2001:db8::7".parse().unwrap();
+        let (mut applier, _) =
+            with_cluster(KernelPlan { remember: vec![client], ..plan(1, []) }).await;
+        let mut lookup = crate::kernel::Lookup::open().unwrap();
+        let whole = rules("nlb0", 1).sticky_timeout;
+        let mut left = whole;
+        while left + core::time::Duration::from_millis(20) > whole {
+            left = lookup.left("nlb0", client).await.unwrap().unwrap();
+        }
+        applier.apply(KernelPlan { renew: vec![client], ..plan(2, []) }).await;
+        assert!(lookup.left("nlb0", client).await.unwrap().unwrap() > left);
+        assert_eq!(applier.clients().await, [client]);
+        let other = "2001:db8::8".parse().unwrap();
+        assert_eq!(lookup.left("nlb0", other).await.unwrap(), None);
+    });
+}
+
+#[test]
 fn a_forgotten_client_that_goes_on_sending_stays_forgotten() {
     let name = "a_forgotten_client_that_goes_on_sending_stays_forgotten";
     in_namespace(&format!("{MODULE}::{name}"), async || {

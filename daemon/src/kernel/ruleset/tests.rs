@@ -75,6 +75,7 @@ fn states() -> Vec<(&'static str, String)> {
                 r.reopen(&rules());
                 r.forget(&rules(), &clients);
                 r.remember(&rules(), &clients[..2]);
+                r.renew(&rules(), &clients[2..]);
             }),
         ),
     ]

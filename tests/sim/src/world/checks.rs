@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    /// After a partition a client that two keep goes on with one of them (SPEC 6.7.6): who gives
+    /// After a partition a client that two keep goes on with one of them (SPEC 6.7.7): who gives
     /// it up is its keeper no more.
     pub(super) fn check_given_up(&mut self, index: usize, clients: &[IpAddr]) {
         let mended = self.links.latest_change();

@@ -1,9 +1,11 @@
 //! What the daemon does around its engine: plans, frames, timers, notices.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
 use nlb_engine::Engine;
+use nlb_engine::Finding;
 use nlb_engine::KernelPlan;
 use nlb_engine::Notice;
 use nlb_protocol::frame::Frame;
@@ -252,16 +254,16 @@ impl World {
         }
         self.at(self.now + self.unit(), Event::List(index, life));
         if self.nodes[index].runs() && self.nodes[index].kernel.is_installed() {
-            let listed: Vec<_> = self.nodes[index]
-                .kernel
-                .listed(self.now)
-                .into_iter()
-                .map(|(client, left)| (client, Duration::from_nanos(left)))
-                .collect();
-            let none = self.options.mutation == Some(Mutation::EmptyListing);
-            let listed = if none { Vec::new() } else { listed };
             let now = self.nodes[index].clock(self.now);
-            self.with(index, |engine| engine.handle_sticky_listed(&listed, now));
+            let question = self.with(index, |engine| engine.poll_question(now)).flatten();
+            let (kernel, world) = (&self.nodes[index].kernel, self.now);
+            let none = self.options.mutation == Some(Mutation::EmptyListing);
+            let found = |client: IpAddr| {
+                let left = kernel.left(client, world).filter(|_| !none).map(Duration::from_nanos);
+                Finding { client, left, connected: false }
+            };
+            let findings: Vec<_> = question.unwrap_or_default().into_iter().map(found).collect();
+            self.with(index, |engine| engine.handle_findings(&findings, now, now));
             self.pump(index);
         }
     }

@@ -1,0 +1,71 @@
+//! What a cluster's configuration means to the engine and to the kernel.
+
+use nlb_engine::{Config as EngineConfig, Limits};
+use nlb_protocol::{Incarnation, Weight};
+
+use super::runtime::rule_interfaces;
+use crate::config::{ClusterConfig, NodeConfig};
+use crate::kernel::ClusterRules;
+use crate::link::Interface;
+
+/// The engine's side of a configuration.
+pub(super) fn engine_config(
+    config: &ClusterConfig,
+    node: &NodeConfig,
+    incarnation: Incarnation,
+    weight: Weight,
+) -> EngineConfig {
+    EngineConfig {
+        cluster: config.id,
+        node: node.id,
+        incarnation,
+        name: node.name.clone(),
+        software: concat!("nlbd ", env!("CARGO_PKG_VERSION")).to_owned(),
+        timing: config.timing,
+        weight,
+        seed: config.keys.ring().hash_seed(config.id),
+        sticky_idle: config.sticky_idle,
+        offload: config.offload,
+        min_members: config.min_members,
+        limits: Limits::default(),
+    }
+}
+
+/// The kernel's side of it.
+pub(super) fn rules(
+    config: &ClusterConfig,
+    engine: &EngineConfig,
+    interfaces: &[Interface],
+    queue: u16,
+) -> ClusterRules {
+    let size = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
+    ClusterRules {
+        cluster: config.name.clone(),
+        id: config.id,
+        interfaces: rule_interfaces(interfaces),
+        mac: config.mac.mac,
+        ethertype: config.ethertype,
+        addresses: config.addresses.clone(),
+        ports: config.ports.clone().unwrap_or_default(),
+        lease: config.timing.lease(),
+        sticky_timeout: engine.kernel_idle(),
+        sticky_limit: size(engine.limits.sticky),
+        foreign_timeout: engine.refusal(),
+        foreign_limit: size(Limits::REFUSED),
+        queue,
+    }
+}
+
+/// A number that no earlier life of this node had, never zero.
+pub(super) fn random_incarnation() -> std::io::Result<Incarnation> {
+    use std::io::Read as _;
+    let mut random = std::fs::File::open("/dev/urandom")?;
+    loop {
+        let mut bytes = [0; 8];
+        random.read_exact(&mut bytes)?;
+        match u64::from_ne_bytes(bytes) {
+            0 => {}
+            number => return Ok(Incarnation(number)),
+        }
+    }
+}
