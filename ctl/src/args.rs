@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Look at and steer a cluster of servers that share one service address.
 ///
@@ -206,6 +207,49 @@ pub enum Verb {
         /// Only the last so many of the past
         #[arg(short = 'n', long, value_name = "COUNT")]
         lines: Option<usize>,
+    },
+    /// Watch the cluster on the whole screen
+    ///
+    /// Nodes and their shares, clients, packets, the last events. Keys: q quits, p pauses, the
+    /// arrows scroll the events and change the cluster. A daemon that goes away is waited for.
+    /// With --json each line is one object.
+    Top {
+        /// The cluster to begin with
+        cluster: Option<String>,
+        /// Ask the daemon so often
+        #[arg(short, long, value_name = "SECONDS", default_value_t = 1,
+            value_parser = clap::value_parser!(u16).range(1..=3600))]
+        interval: u16,
+    },
+    /// Say whether this server and its network are fit for a cluster, and what to do
+    ///
+    /// Tries the kernel, looks at the network card, the hypervisor, settings and other programs,
+    /// listens for an IGMP querier (in igmp mode), compares the nodes' versions and keys, and
+    /// prints what to paste into switches and routers. Changes nothing; knows most as root. The
+    /// daemon need not run. The exit status is 5 if something would keep the cluster from working.
+    Preflight {
+        /// The interface to the other servers [default: those of the cluster, or all]
+        #[arg(long, value_name = "IF")]
+        interface: Option<String>,
+        /// A service address; may be given several times
+        #[arg(long = "address", value_name = "ADDRESS")]
+        addresses: Vec<IpAddr>,
+        /// How frames for the service address reach every server [default: the cluster's, or
+        /// unicast]
+        #[arg(long)]
+        mode: Option<Mode>,
+        /// The number of the cluster, of which its MAC is made
+        #[arg(long)]
+        id: Option<u16>,
+        /// How long to listen for an IGMP querier
+        #[arg(long, value_name = "SECONDS", default_value_t = 10,
+            value_parser = clap::value_parser!(u16).range(1..=600))]
+        listen: u16,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        shell: Shell,
     },
     /// Check the configuration, or another file as if it were that, and apply nothing
     ///

@@ -15,6 +15,8 @@ pub enum Failure {
     Lines(usize),
     /// The daemon ended while it was followed.
     Ended,
+    /// A full-screen view without a screen.
+    NoTerminal,
     /// Input or output broke.
     Output(io::Error),
 }
@@ -40,7 +42,10 @@ impl Failure {
             Self::Call(
                 ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
             ) => 4,
-            Self::Call(ClientError::Refused(_)) | Self::Lines(_) | Self::Output(_) => 1,
+            Self::Call(ClientError::Refused(_))
+            | Self::Lines(_)
+            | Self::NoTerminal
+            | Self::Output(_) => 1,
         }
     }
 
@@ -58,6 +63,7 @@ impl Failure {
                 Error::Refused { .. } => "refused",
             },
             Self::Lines(_) => "invalid-value",
+            Self::NoTerminal => "no-terminal",
             Self::Output(_) => "output",
         }
     }
@@ -67,6 +73,7 @@ impl Failure {
             Self::Call(error) => error.to_string(),
             Self::Lines(1) => "one line of the input was no weight".to_owned(),
             Self::Lines(count) => format!("{count} lines of the input were no weights"),
+            Self::NoTerminal => "top needs a terminal to draw on".to_owned(),
             Self::Ended => "the daemon has ended".to_owned(),
             Self::Output(error) => error.to_string(),
         }
@@ -88,6 +95,7 @@ impl Failure {
             {
                 Some("start or join one: nlbctl addif INTERFACE --address ADDRESS".to_owned())
             }
+            Self::NoTerminal => Some("for programs: nlbctl top --json, nlbctl status".to_owned()),
             _ => None,
         }
     }

@@ -4,7 +4,10 @@
 //! functions in [`render`], so that tests can hold the output.
 
 pub mod args;
+pub mod completions;
 mod events;
 pub mod failure;
+pub mod preflight;
 pub mod render;
 pub mod run;
+pub mod top;

@@ -2,7 +2,7 @@
 
 mod paint;
 mod status;
-mod time;
+pub(crate) mod time;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use nlb_varlink::{
 
 pub use paint::Paint;
 pub use status::{is_well, nodes, status};
+pub(crate) use status::{problems, share};
 
 /// How wide running text gets.
 const WIDTH: usize = 96;

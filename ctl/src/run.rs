@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use nlb_varlink::{Cluster, Connection, Error, Status};
 use serde::Serialize;
@@ -9,7 +10,9 @@ use serde::Serialize;
 use crate::args::{Arguments, Verb, WeightArgument, weight};
 use crate::events::{self, Wanted};
 use crate::failure::Failure;
+use crate::preflight::{self, Level, Question};
 use crate::render::{self, Paint};
+use crate::{completions, top};
 
 /// What was found where a verb judges; every other verb finds all well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,27 @@ pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
             let status = only(daemon.status().await?, cluster.as_deref())?;
             print(&either(json, &status, |status| render::status(status, paint))?)?;
             return Ok(Verdict::of(render::is_well(&status)));
+        }
+        Verb::Top { cluster, interval } => {
+            let interval = Duration::from_secs((*interval).into());
+            let wanted = top::Wanted { cluster: cluster.as_deref(), interval, json };
+            top::top(&socket, wanted).await?;
+        }
+        Verb::Preflight { interface, addresses, mode, id, listen } => {
+            let question = Question {
+                interface: interface.clone(),
+                addresses: addresses.clone(),
+                mode: *mode,
+                id: *id,
+                listen: Duration::from_secs((*listen).into()),
+            };
+            let report = preflight::run(Path::new("/"), &socket, &question).await;
+            print(&either(json, &report, |report| preflight::render(report, paint))?)?;
+            return Ok(Verdict::of(report.verdict != Level::Fail));
+        }
+        Verb::Completions { shell } => {
+            let text = completions::completions(*shell);
+            print(&String::from_utf8_lossy(&text))?;
         }
         verb => {
             let mut daemon = Connection::connect(&socket).await?;
@@ -147,7 +171,11 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             either(json, &checked, render::checked)?
         }
         // These print for themselves.
-        Verb::Events { .. } | Verb::Status { .. } => String::new(),
+        Verb::Events { .. }
+        | Verb::Status { .. }
+        | Verb::Top { .. }
+        | Verb::Preflight { .. }
+        | Verb::Completions { .. } => String::new(),
     })
 }
 
@@ -202,12 +230,13 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Writes to stdout. Whoever stopped reading has seen enough: that is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+/// Writes to stdout, and says whether somebody reads. Whoever stopped has seen enough: that is no
+/// failure.
+pub(crate) fn print(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => Ok(result.map(|()| true)?),
     }
 }
 

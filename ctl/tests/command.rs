@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nlb_varlink::{Limits, Server};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 

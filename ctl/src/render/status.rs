@@ -88,7 +88,7 @@ fn clients(cluster: &Cluster) -> String {
 }
 
 /// What keeps a cluster from being well.
-fn problems(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
     let mut problems = Vec::new();
     if cluster.state != "active" {
         let cause = cluster.cause.as_ref().map(|cause| format!(": {cause}"));
@@ -149,7 +149,7 @@ fn name(node: &Node) -> &str {
     if node.name.is_empty() { &node.id } else { &node.name }
 }
 
-fn share(buckets: u64) -> String {
+pub(crate) fn share(buckets: u64) -> String {
     let tenths = buckets * 1000 / BUCKETS;
     format!("{}.{} %", tenths / 10, tenths % 10)
 }

@@ -6,7 +6,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// How long something takes or took, in the unit that says enough.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..SECOND => format!("{ms} ms"),
         SECOND..MINUTE => format!("{} s", ms / SECOND),
@@ -17,12 +17,12 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// How long ago something was.
-pub(super) fn ago(ms: u64) -> String {
+pub(crate) fn ago(ms: u64) -> String {
     format!("{} ago", span(ms))
 }
 
 /// Milliseconds since 1970 as date and time (UTC).
-pub(super) fn utc(ms: u64) -> String {
+pub(crate) fn utc(ms: u64) -> String {
     let (year, month, day) = date(ms / DAY);
     let (hour, minute) = (ms % DAY / HOUR, ms % HOUR / MINUTE);
     let (second, ms) = (ms % MINUTE / SECOND, ms % SECOND);
