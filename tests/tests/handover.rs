@@ -10,6 +10,7 @@ use nlb_tests::figures::report;
 use nlb_tests::inject::{Injector, ethernet, ipv4};
 use nlb_tests::lab::{CLIENT_MAC, LabOptions, SERVICE4, source4};
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
+use nlb_tests::node::Node;
 use nlb_tests::session::{SessionSpec, Sessions};
 use nlb_tests::spec::ClusterSpec;
 use nlb_tests::stamp::Stamp;
@@ -61,6 +62,11 @@ fn memory(cluster: &Cluster) -> Result<(u64, u64)> {
     Ok((kib, clients))
 }
 
+/// The processor time that all daemons have used.
+fn processor(cluster: &Cluster) -> Result<Duration> {
+    cluster.nodes.iter().map(Node::cpu_time).sum()
+}
+
 /// One packet from each of so many clients, until every one of them is kept.
 fn fill(cluster: &Cluster, count: u32) -> Result<()> {
     let injector = Injector::new(&cluster.lab.client, "eth0")?;
@@ -100,7 +106,7 @@ fn hand_over(cluster: &mut Cluster, kept: u64) -> Result<()> {
     let changed = Stamp::now();
     let limit = Duration::from_secs(60);
     for weight in [400_u16, 100] {
-        let begun = Instant::now();
+        let (begun, used) = (Instant::now(), processor(cluster)?);
         cluster.nodes[0].ctl(&["set_weight", "nlb0", &weight.to_string()])?;
         for node in &mut cluster.nodes {
             node.wait_status("the new weight", limit, |status| {
@@ -112,9 +118,10 @@ fn hand_over(cluster: &mut Cluster, kept: u64) -> Result<()> {
         let pins: Vec<usize> =
             cluster.nodes.iter().map(|node| Ok(node.status()?.pins)).collect::<Result<_>>()?;
         let (kib, _) = memory(cluster)?;
+        let used = processor(cluster)?.saturating_sub(used);
         report(&format!(
             "{kept} clients kept, weight of n1 to {weight}: handed over within {took:.2?}; pins \
-             {pins:?}, {kib} KiB in all daemons"
+             {pins:?}, {kib} KiB in all daemons, which used {used:.2?} of processor time"
         ));
         let so_far = load.begun();
         wait_until("load", limit, || load.begun() >= so_far + 2 * BESIDE.1)?;
@@ -139,6 +146,10 @@ fn hand_over(cluster: &mut Cluster, kept: u64) -> Result<()> {
     let first = book.breaks.first();
     ensure!(first.is_none(), "{} sessions broke: {first:?}", book.breaks.len());
     ensure!(book.wrong.is_empty(), "{:?}", book.wrong.first());
+    for node in &cluster.nodes {
+        let fenced = node.status()?.counters.get("fenced").copied();
+        ensure!(fenced == Some(0), "{} fenced {fenced:?} times", node.name);
+    }
     ensure!(busy.failed == 0 && busy.retransmitted == 0, "new clients disturbed: {busy}");
     cluster.watcher.check().context("on the wire")
 }

@@ -6,9 +6,13 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::time::Instant;
 
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{Message, State};
+use nlb_protocol::hash;
 
+use super::clients::Clients;
 use super::moving::SLICE;
+use super::pins::Log;
+use super::replica::Replica;
 use super::tests::Segment;
 use crate::manage::Command;
 
@@ -90,4 +94,42 @@ fn a_million_clients() {
     hand_over(100_000, false);
     hand_over(1_000_000, false);
     hand_over(1_000_000, true);
+}
+
+/// Bytes of a client that is kept, in the own log, and in the copy of another's log.
+fn bytes_each(many: usize, v6: bool) -> [usize; 3] {
+    let mut sizes = [resident(); 4];
+    let mut clients = Clients::new();
+    for number in 0..many {
+        let client = client(number, v6);
+        clients.insert(hash::bucket(client, 7), client, crate::time::Time::ZERO);
+    }
+    sizes[1] = resident();
+    let mut log = Log::default();
+    let mut all: Vec<IpAddr> = (0..many).map(|number| client(number, v6)).collect();
+    let borrowed = resident() - sizes[1];
+    all.chunks_mut(SLICE).for_each(|slice| slice.sort_unstable());
+    all.iter().for_each(|client| log.pin(*client));
+    sizes[2] = resident() - borrowed;
+    let mut copy = Replica::default();
+    log.resend(copy.version(), nlb_protocol::frame::PinWant::Deltas);
+    while let Some(message) = log.next_message() {
+        match message {
+            Message::PinDelta(delta) => drop(copy.apply(&delta, usize::MAX)),
+            Message::PinSnapshot(part) => drop(copy.take_part(&part, usize::MAX)),
+            other => panic!("{other:?}"),
+        }
+    }
+    sizes[3] = resident() - borrowed;
+    assert_eq!((clients.len(), copy.clients.len()), (many, many));
+    // Kept to the end, so that nothing is measured in memory that was used before.
+    core::mem::forget((clients, log, copy, all));
+    [0, 1, 2].map(|index| (sizes[index + 1] - sizes[index]) / many)
+}
+
+#[test]
+#[ignore = "for figures: alone, because it looks at the whole process"]
+fn what_a_client_costs() {
+    println!("bytes of each IPv4 client kept, pinned, in a copy: {:?}", bytes_each(1 << 20, false));
+    println!("bytes of each IPv6 client kept, pinned, in a copy: {:?}", bytes_each(1 << 20, true));
 }
