@@ -260,6 +260,11 @@ pub enum Verb {
         /// The file
         file: Option<PathBuf>,
     },
+    /// Print the daemon's metrics in the OpenMetrics text format
+    ///
+    /// What each means stands in docs/metrics.md. Prometheus reads the same from a TCP address, if
+    /// the configuration has `metrics: (listen: "127.0.0.1:9187")`.
+    Metrics,
     /// Have the daemon read its configuration again; nothing changes unless all of it is valid
     ///
     /// Only what differs is touched, and every change is named. A cluster leaves and joins anew

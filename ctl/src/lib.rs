@@ -7,6 +7,7 @@ pub mod args;
 pub mod completions;
 mod events;
 pub mod failure;
+pub mod metrics;
 pub mod preflight;
 pub mod render;
 pub mod run;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::{Arguments, Verb, WeightArgument, weight};
 use crate::events::{self, Wanted};
 use crate::failure::Failure;
+use crate::metrics;
 use crate::preflight::{self, Level, Question};
 use crate::render::{self, Paint};
 use crate::{completions, top};
@@ -83,6 +84,9 @@ pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         Verb::Completions { shell } => {
             let text = completions::completions(*shell);
             print(&String::from_utf8_lossy(&text))?;
+        }
+        Verb::Metrics => {
+            print(&metrics::read(&arguments.run_dir).await?)?;
         }
         verb => {
             let mut daemon = Connection::connect(&socket).await?;
@@ -172,6 +176,7 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
         }
         // These print for themselves.
         Verb::Events { .. }
+        | Verb::Metrics
         | Verb::Status { .. }
         | Verb::Top { .. }
         | Verb::Preflight { .. }

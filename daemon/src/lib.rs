@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod link;
 pub mod log;
 pub mod manage;
+pub mod metrics;
 pub mod priority;
 pub mod queue;
 pub mod weight;

@@ -1,5 +1,6 @@
 //! `nlbd`: reads the configuration, drops every privilege it does not need, and supervises.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,9 +14,9 @@ use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
-use nlbd::{caps, kernel, log, priority};
+use nlbd::{caps, kernel, log, metrics, priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// The socket of the management interface, in the run directory.
 const SOCKET: &str = "org.nlbd.Cluster";
@@ -156,6 +157,7 @@ async fn supervise(
         let backend = Arc::new(DbusBackend(handle.clone()));
         tokio::spawn(async move { bus.serve(backend).await })
     });
+    let scraped = scraped(handle.clone(), run_dir.to_owned(), supervisor.metrics());
     let mut serving =
         tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
     notify(&[sd_notify::NotifyState::Ready]);
@@ -180,6 +182,7 @@ async fn supervise(
     if let Some(on_bus) = on_bus {
         on_bus.abort();
     }
+    scraped.abort();
     // Its end removes the socket.
     serving.abort();
     let _ = serving.await;
@@ -187,6 +190,19 @@ async fn supervise(
     put_back?;
     tracing::info!("nlbd ends");
     Ok(())
+}
+
+/// Serves the metrics. The service does not depend on them: what goes wrong is said, no more.
+fn scraped(
+    handle: manage::Handle,
+    run_dir: PathBuf,
+    wanted: watch::Receiver<Option<SocketAddr>>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = metrics::serve(handle, &run_dir, wanted).await {
+            tracing::error!(%error, "there are no metrics");
+        }
+    })
 }
 
 /// Does what there is to do until somebody ends the daemon.

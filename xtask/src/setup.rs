@@ -47,6 +47,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("dbus-daemon", "a bus of a test's own", "dbus-daemon", "dbus-daemon"),
     tool("busctl", "a D-Bus client", "systemd", "systemd"),
     tool("gdbus", "another D-Bus client", "libglib2.0-bin", "glib2"),
+    tool("promtool", "the judge of the alerts", "prometheus", "golang-github-prometheus"),
 ];
 
 /// Sees to it that these tools are here: installs what is missing as root, else says how.

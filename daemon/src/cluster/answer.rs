@@ -133,6 +133,8 @@ impl Supervisor {
             facts.weight = running.weigher.source();
             facts.uptime = now().since(running.started);
             facts.drops = running.drops();
+            facts.queue = running.queue;
+            facts.observed = self.observed.get(&facts.name).cloned().unwrap_or_default();
             StatusView { facts, snapshot: view.snapshot }
         });
         Reply::Status(daemon, clusters.collect())

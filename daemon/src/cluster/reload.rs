@@ -33,6 +33,14 @@ impl Supervisor {
         let mut restarting = Vec::new();
         let node = node_changes(&self.config.node, &config.node);
         changes.extend(node.iter().map(|change| format!("node: {change}")));
+        if self.config.metrics != config.metrics {
+            let [old, new] = [self.config.metrics, config.metrics].map(|listen| {
+                listen.map_or_else(|| "off".to_owned(), |address| address.to_string())
+            });
+            changes.push(format!("metrics: listen {old} -> {new}"));
+            self.metrics.send_replace(config.metrics);
+        }
+        self.observed.retain(|name, _| config.cluster(name).is_some());
         let names: Vec<String> = self.clusters.keys().cloned().collect();
         for name in names {
             let Some(running) = self.clusters.get(&name) else { continue };

@@ -4,6 +4,7 @@
 //! It runs in the main thread. Everything that must be quick runs elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use nlb_engine::Time;
 use nlb_engine::manage::Command;
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::applier::Applier;
 use super::clock::now;
@@ -23,7 +24,7 @@ use super::state;
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Leftovers, QueuePath};
-use crate::manage::{EventSink, KernelPath, Known};
+use crate::manage::{EventSink, KernelPath, Known, Observed};
 use crate::queue;
 use crate::weight::Meter;
 
@@ -85,6 +86,10 @@ pub struct Supervisor {
     /// Names of nodes, those that have gone included.
     names: BTreeMap<NodeId, String>,
     meter: Meter,
+    /// What was counted of each configured cluster's notices.
+    pub(super) observed: BTreeMap<String, Observed>,
+    /// Where the metrics are to be had beside their socket.
+    pub(super) metrics: watch::Sender<Option<SocketAddr>>,
     run_dir: PathBuf,
     /// The next end is a restart, if it comes until then.
     pub(super) restart: Option<RestartWish>,
@@ -126,7 +131,7 @@ impl Supervisor {
             .map_err(SuperviseError::Applier)?;
         Ok(Self {
             location,
-            config: Config { clusters: Vec::new(), ..node },
+            config: Config { clusters: Vec::new(), metrics: None, ..node },
             clusters: BTreeMap::new(),
             events,
             started: now(),
@@ -138,11 +143,19 @@ impl Supervisor {
             upkeep: Upkeep::new(),
             names: BTreeMap::new(),
             meter: Meter::new(),
+            observed: BTreeMap::new(),
+            metrics: watch::Sender::new(None),
             run_dir: run_dir.to_owned(),
             restart: None,
             cluster_events,
             happened,
         })
+    }
+
+    /// Where the metrics are to be had beside their socket, now and later.
+    #[must_use]
+    pub fn metrics(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.metrics.subscribe()
     }
 
     /// Waits for the next thing that is not a request.
@@ -247,6 +260,10 @@ impl Supervisor {
                 return self.events.say(&cluster, kind, text, time_ms);
             }
         };
+        // Not of one that is gone: they would pile up.
+        if self.clusters.contains_key(&cluster) {
+            self.observed.entry(cluster.clone()).or_default().observe(&notice);
+        }
         let mut active = BTreeSet::new();
         if let Some(running) = self.clusters.get(&cluster) {
             if self.names.len() >= NAMES {

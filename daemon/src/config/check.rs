@@ -75,7 +75,8 @@ impl Check<'_> {
             raw.clusters.iter().filter_map(|cluster| self.cluster(cluster)).collect();
         self.unique(raw);
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
-        Some(Config { node: node?, clusters, files: self.sources.paths() })
+        let metrics = raw.metrics.as_ref().map(|listen| listen.value);
+        Some(Config { node: node?, clusters, metrics, files: self.sources.paths() })
     }
 
     fn refuse(&mut self, spot: Spot, field: &str, found: String, allowed: &str) {

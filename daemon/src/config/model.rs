@@ -1,7 +1,7 @@
 //! The configuration as the rest of the daemon uses it: complete, valid, compared on reload.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +86,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// The clusters, by name.
     pub clusters: Vec<ClusterConfig>,
+    /// A TCP address where the metrics are to be had, beside their socket; `None`: none.
+    pub metrics: Option<SocketAddr>,
     /// The files that were read, in their order.
     pub files: Vec<PathBuf>,
 }

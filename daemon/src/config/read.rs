@@ -6,7 +6,7 @@
 //! stands in several files is one cluster: its lists are joined in that order, an entry that two
 //! files name counts once, and a single value may be given by one file or by several that agree.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ use crate::weight::WeightSource;
 pub(super) struct Raw {
     pub(super) node_name: Option<At<String>>,
     pub(super) node_id: Option<At<u64>>,
+    pub(super) metrics: Option<At<SocketAddr>>,
     pub(super) clusters: Vec<RawCluster>,
 }
 
@@ -109,9 +110,10 @@ const CLUSTER_FIELDS: [&str; 19] = [
 /// Reads one file's tree into what the files before it said.
 pub(super) fn file(raw: &mut Raw, sources: &mut Sources, file: usize, tree: &Node) {
     let mut reader = Reader { sources, file };
-    for field in reader.fields(tree, "the configuration", &["node", "clusters"]) {
+    for field in reader.fields(tree, "the configuration", &["node", "clusters", "metrics"]) {
         match field.name.as_str() {
             "node" => reader.node(raw, &field.value),
+            "metrics" => reader.metrics(raw, &field.value),
             _ => reader.clusters(raw, &field.value),
         }
     }
@@ -201,6 +203,13 @@ impl Reader<'_> {
                     self.put(&mut raw.node_id, "id", id);
                 }
             }
+        }
+    }
+
+    fn metrics(&mut self, raw: &mut Raw, node: &Node) {
+        for field in self.fields(node, "metrics", &["listen"]) {
+            let listen = self.socket_address("listen", &field.value);
+            self.put(&mut raw.metrics, "listen", listen);
         }
     }
 

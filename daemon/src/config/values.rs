@@ -1,6 +1,6 @@
 //! Single values: kinds and ranges, and what to say when they do not fit.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -95,6 +95,18 @@ impl Reader<'_> {
     ) -> Option<At<Duration>> {
         let number = self.number::<u64>(field, node, range)?;
         Some(At { value: unit(number.value), spot: number.spot })
+    }
+
+    /// An address of this host and a port.
+    pub(super) fn socket_address(&mut self, field: &str, node: &Node) -> Option<At<SocketAddr>> {
+        let address = match &node.value {
+            Value::String(text) => text.parse().ok().filter(|at: &SocketAddr| at.port() != 0),
+            _ => None,
+        };
+        match address {
+            Some(address) => Some(self.at(node, address)),
+            None => self.refuse(field, node, "an address and a port like \"127.0.0.1:9187\""),
+        }
     }
 
     pub(super) fn boolean(&mut self, field: &str, node: &Node) -> Option<At<bool>> {

@@ -159,7 +159,7 @@ fn about(notice: &Notice) -> Option<NodeId> {
 }
 
 /// The name of a state, as everybody sees it.
-pub(super) fn state_name(state: State) -> &'static str {
+pub(crate) fn state_name(state: State) -> &'static str {
     match state {
         State::Joining => "joining",
         State::Active => "active",

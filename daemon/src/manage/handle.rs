@@ -78,7 +78,7 @@ impl Handle {
     }
 
     /// The status, for the daemon's own front ends; everybody may see it.
-    pub(super) async fn status(&self) -> Option<(DaemonView, Vec<StatusView>)> {
+    pub(crate) async fn status(&self) -> Option<(DaemonView, Vec<StatusView>)> {
         match self.exchange(Request::Status).await {
             Ok(Reply::Status(daemon, clusters)) => Some((daemon, clusters)),
             _ => None,

@@ -10,6 +10,7 @@ mod dbus;
 mod event;
 mod handle;
 mod history;
+mod observed;
 mod permit;
 mod request;
 mod signals;
@@ -18,13 +19,18 @@ mod view;
 mod words;
 
 pub use dbus::DbusBackend;
+pub(crate) use event::state_name;
 pub use event::{Event, EventSink, Known, Noticed, describe};
 pub use handle::{Call, Caller, Handle, Inbox, MAX_REQUESTS, channel};
 pub use history::{MAX_EVENTS, MAX_HISTORY};
+pub use observed::{CONVERGENCE_BOUNDS_MS, Convergence, Observed};
 pub use permit::Denied;
 pub use request::{Checked, Done, InterfaceChange, ManageError, Reply, Request, known, resolve};
 pub use varlink::VarlinkBackend;
 pub use view::{ClusterFacts, DaemonView, KernelPath, StatusView};
+
+#[cfg(test)]
+pub(crate) use tests::sample;
 
 #[cfg(test)]
 mod tests;

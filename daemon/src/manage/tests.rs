@@ -69,6 +69,8 @@ fn status() -> StatusView {
             uptime: Duration::from_secs(90),
             drops: [("bad_tag", 3)].into(),
             counters: [("queue_packets", 9)].into(),
+            queue: 0,
+            observed: Observed::default(),
         },
         snapshot: Snapshot {
             cluster: ClusterId(1),
@@ -88,6 +90,17 @@ fn status() -> StatusView {
             counters: Counters { replayed: 5, ..Counters::default() },
         },
     }
+}
+
+/// A daemon and a cluster, for other modules' tests.
+pub(crate) fn sample() -> (DaemonView, StatusView) {
+    let daemon = DaemonView {
+        uptime: Duration::from_secs(100),
+        node: NodeId(1),
+        name: "n1".to_owned(),
+        config: PathBuf::from("/etc/nlbd/nlbd.ron"),
+    };
+    (daemon, status())
 }
 
 fn names() -> Vec<(NodeId, String)> {

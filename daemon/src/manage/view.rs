@@ -9,6 +9,7 @@ use nlb_engine::Timing;
 use nlb_engine::manage::{Counters, Snapshot};
 use nlb_protocol::{MacAddr, MacMode, NodeId};
 
+use super::observed::Observed;
 use crate::config::ClusterConfig;
 use crate::weight::WeightSource;
 
@@ -78,6 +79,10 @@ pub struct ClusterFacts {
     pub drops: BTreeMap<&'static str, u64>,
     /// What else the driver counts.
     pub counters: BTreeMap<&'static str, u64>,
+    /// The netfilter queue.
+    pub queue: u16,
+    /// What was counted of its notices.
+    pub observed: Observed,
 }
 
 impl ClusterFacts {
@@ -98,6 +103,8 @@ impl ClusterFacts {
             uptime: Duration::ZERO,
             drops: BTreeMap::new(),
             counters: BTreeMap::new(),
+            queue: 0,
+            observed: Observed::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod classify;
 mod netlink;
 mod stats;
 
-pub use stats::{QueueStats, dropped, is_held};
+pub use stats::{QueueStats, dropped, is_held, waiting};
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};

@@ -67,6 +67,13 @@ pub fn dropped(number: u16) -> Option<(u64, u64)> {
     Some((row.dropped_full, row.dropped_unread))
 }
 
+/// How many packets wait in a queue. It reads a file of the kernel that names every queue: nothing
+/// for a loop that must be quick.
+#[must_use]
+pub fn waiting(number: u16) -> Option<u32> {
+    Some(read(number).ok()??.waiting)
+}
+
 /// Whether somebody listens to a queue.
 #[must_use]
 pub fn is_held(number: u16) -> bool {

@@ -52,6 +52,25 @@ fn numbers() {
 }
 
 #[test]
+fn where_metrics_are_served() {
+    for listen in ["9187", "\"localhost:9187\"", "\"127.0.0.1\"", "\"127.0.0.1:0\""] {
+        let text = format!("(\n  metrics: (listen: {listen})\n)");
+        let errors = Fake::with(&text).errors();
+        assert_eq!(
+            errors,
+            format!(
+                "/etc/nlbd/nlbd.ron:2:21: `listen`: found {listen}; allowed: an address and a \
+                 port like \"127.0.0.1:9187\""
+            )
+        );
+    }
+    assert_eq!(Fake::with("()").load().unwrap().metrics, None);
+    let text = "(metrics: (listen: \"[::1]:9187\"))";
+    let metrics = Fake::with(text).load().unwrap().metrics;
+    assert_eq!(metrics, Some("[::1]:9187".parse().unwrap()));
+}
+
+#[test]
 fn dead_after_against_heartbeat() {
     refused(
         "dead_after_ms: 499,",
@@ -126,7 +145,7 @@ fn unknown_fields() {
     );
     assert_eq!(
         Fake::with("(\n  nodes: ()\n)").errors(),
-        "/etc/nlbd/nlbd.ron:2:3: unknown field `nodes`; allowed: node, clusters"
+        "/etc/nlbd/nlbd.ron:2:3: unknown field `nodes`; allowed: node, clusters, metrics"
     );
     assert_eq!(
         Fake::with("(node: (uuid: 1))").errors(),

@@ -1,0 +1,158 @@
+//! Where the metrics can be had: a socket in the run directory, and a TCP address if the
+//! configuration gives one.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::http::{PATIENCE, answer};
+use super::page;
+use crate::manage::Handle;
+
+/// The socket in the run directory.
+pub const SOCKET: &str = "metrics";
+
+/// Connections at once, over both ways: a few scrapers, and whoever looks by hand.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Between two attempts to listen on a TCP address, which may come to this host later.
+const TRY_EVERY: Duration = Duration::from_secs(5);
+
+/// After an error of `accept`, out of descriptors most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that is removed with its listener.
+struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The next daemon replaces it if this fails.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Listens on the socket, which every user may read: as the status, metrics are no secret.
+fn bind(path: PathBuf) -> io::Result<Socket> {
+    // The run directory is this daemon's alone: what is there is an earlier one's.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(Socket { listener, path })
+}
+
+/// The TCP side: listens where it is told, or tries again and again.
+struct Tcp {
+    wanted: watch::Receiver<Option<SocketAddr>>,
+    listener: Option<TcpListener>,
+    again: Option<Instant>,
+}
+
+impl Tcp {
+    async fn listen(&mut self) {
+        self.listener = None;
+        let Some(address) = *self.wanted.borrow_and_update() else {
+            self.again = None;
+            return;
+        };
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                tracing::info!(%address, "metrics are served");
+                (self.listener, self.again) = (Some(listener), None);
+            }
+            Err(error) => {
+                if self.again.is_none() {
+                    tracing::error!(%address, %error, "cannot serve metrics there; trying on");
+                }
+                self.again = Some(Instant::now() + TRY_EVERY);
+            }
+        }
+    }
+
+    /// The next connection; cancel-safe.
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        loop {
+            let changed = async {
+                match self.again {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let accepted = async {
+                match &self.listener {
+                    Some(listener) => listener.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                accepted = accepted => return accepted.map(|(stream, _)| stream),
+                () = changed => {}
+                changed = self.wanted.changed() => if changed.is_err() {
+                    // Whoever could want another address is gone: so is the daemon.
+                    return std::future::pending().await;
+                },
+            }
+            self.listen().await;
+        }
+    }
+}
+
+enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Serves until the future is dropped; then every connection ends.
+///
+/// # Errors
+/// When the socket in the run directory cannot be had.
+pub async fn serve(
+    handle: Handle,
+    run_dir: &Path,
+    wanted: watch::Receiver<Option<SocketAddr>>,
+) -> io::Result<()> {
+    let socket = bind(run_dir.join(SOCKET))?;
+    let mut tcp = Tcp { wanted, listener: None, again: None };
+    tcp.listen().await;
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.listener.accept() => accepted.map(|(stream, _)| Accepted::Unix(stream)),
+            accepted = tcp.accept() => accepted.map(Accepted::Tcp),
+            Some(_) = connections.join_next() => continue,
+        };
+        // One that is too many is closed, as is one that could not be accepted.
+        match accepted {
+            Ok(_) if connections.len() >= MAX_CONNECTIONS => {}
+            Ok(Accepted::Unix(stream)) => drop(connections.spawn(one(stream, handle.clone()))),
+            Ok(Accepted::Tcp(stream)) => drop(connections.spawn(one(stream, handle.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection for metrics");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn one<S>(stream: S, handle: Handle)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let make = || async move {
+        let (daemon, clusters) = handle.status().await?;
+        Some(page(daemon, clusters))
+    };
+    answer(stream, PATIENCE, make).await;
+}
