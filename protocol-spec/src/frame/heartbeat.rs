@@ -120,8 +120,8 @@ pub struct Heartbeat {
     pub state: State,
     /// The sender's weight.
     pub weight: Weight,
-    /// With `Restarting`: how long peers keep the node. Milliseconds on the wire, at most
-    /// [`MAX_HOLD`](Self::MAX_HOLD).
+    /// With `Restarting`: how long peers keep the node; otherwise how long the node still keeps
+    /// those that restart. Milliseconds on the wire, at most [`MAX_HOLD`](Self::MAX_HOLD).
     pub hold: Duration,
     /// The epoch of the view that the sender has put into effect.
     pub epoch: Epoch,

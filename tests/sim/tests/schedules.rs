@@ -56,7 +56,7 @@ fn deaf_nodes() {
 
 #[test]
 fn planned_changes_lose_nothing() {
-    schedules(Scenario::Planned, 0..16);
+    schedules(Scenario::Planned, 0..20);
 }
 
 /// SPEC 6.11.3.
@@ -67,7 +67,7 @@ fn restarts() {
 
 #[test]
 fn planned_restarts_lose_nothing() {
-    schedules(Scenario::Rolling, 4..14);
+    schedules(Scenario::Rolling, 0..12);
 }
 
 #[test]

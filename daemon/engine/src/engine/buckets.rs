@@ -85,24 +85,33 @@ impl Engine {
             || self.moving.since().is_some_and(|since| self.now.since(since) >= TRANSFER)
     }
 
+    /// Whether everybody agrees whose agreement an acquisition takes.
+    fn all_agree(&self) -> bool {
+        self.peers.iter().all(|(_, peer)| !machine::counts(peer.says.state) || self.agrees(peer))
+    }
+
     /// The part of `surplus` whose new owners hold their clients' packets already and know who is
-    /// pinned, but for the latest.
+    /// pinned, but for the latest. As long as a third would keep them from accepting, nothing is
+    /// released: the view may change once more before they could.
     fn ready_to_go(&self, surplus: &Buckets) -> Buckets {
         let mut ready = Buckets::EMPTY;
         if !self.view.is_named() {
             return ready;
         }
+        if self.view.view.members().is_empty() {
+            // Nobody is there to take them.
+            return surplus.clone();
+        }
+        if !self.all_agree() {
+            return ready;
+        }
         for (node, _) in self.view.view.members() {
-            let caught_up = |peer: &&Peer| self.agrees(peer) && peer.holds >= self.moving.mark();
+            let caught_up = |peer: &&Peer| peer.holds >= self.moving.mark();
             if self.peers.get(*node).as_ref().is_some_and(caught_up) {
                 ready.union_with(&self.view.table.of(*node));
             }
         }
         ready.intersect_with(surplus);
-        if self.view.view.members().is_empty() {
-            // Nobody is there to take them.
-            return surplus.clone();
-        }
         ready
     }
 
@@ -126,13 +135,10 @@ impl Engine {
         if wanted.is_empty() {
             return;
         }
-        if !self.is_caught_up() {
+        if !self.is_caught_up() || !self.all_agree() {
             return;
         }
         for (_, peer) in self.peers.iter() {
-            if machine::counts(peer.says.state) && !self.agrees(peer) {
-                return;
-            }
             wanted.subtract(&peer.says.accepts);
         }
         if !wanted.is_empty() {

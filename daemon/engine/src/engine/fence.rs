@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nlb_protocol::NodeId;
-use nlb_protocol::frame::{PeerAck, State};
+use nlb_protocol::frame::State;
 
 use super::Engine;
 use super::machine::{self, Event};
@@ -83,16 +83,13 @@ impl Engine {
         }
         self.membership.unheard = named
             .into_iter()
-            .map(|(node, (via, ack))| {
-                let known = before.get(&node);
-                let (ack, rose) = match known {
-                    Some(known) if !later16(ack.sequence_low, known.ack.sequence_low) => {
-                        (known.ack, known.rose)
-                    }
-                    _ => (ack, now),
-                };
-                let since = known.map_or(now, |known| known.since);
-                (node, Unheard { since, via, ack, rose })
+            .map(|(node, new)| match before.get(&node) {
+                Some(known) if later16(new.ack.sequence_low, known.ack.sequence_low) => {
+                    (node, Unheard { since: known.since, ..new })
+                }
+                // What is said of it anew is hearsay: it lengthens nothing.
+                Some(known) => (node, Unheard { via: new.via, ..*known }),
+                None => (node, new),
             })
             .collect();
         self.note_away(&lost);
@@ -100,16 +97,19 @@ impl Engine {
 
     /// Who is named by peers that are fresh, and not heard: by whom, and the latest of its
     /// heartbeats that anybody named.
-    fn named_unheard(&self) -> BTreeMap<NodeId, (NodeId, PeerAck)> {
-        let me = self.config.node;
-        let mut named: BTreeMap<NodeId, (NodeId, PeerAck)> = BTreeMap::new();
+    fn named_unheard(&self) -> BTreeMap<NodeId, Unheard> {
+        let (me, now) = (self.config.node, self.now);
+        let mut named: BTreeMap<NodeId, Unheard> = BTreeMap::new();
         for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
             for ack in &peer.says.peers {
                 if ack.node != me && !self.peers.contains(ack.node) {
-                    let (_, latest) = named.entry(ack.node).or_insert((via, *ack));
-                    if later16(ack.sequence_low, latest.sequence_low) {
-                        *latest = *ack;
+                    let until = peer.heard + peer.says.hold;
+                    let new = Unheard { since: now, via, ack: *ack, rose: now, until };
+                    let latest = named.entry(ack.node).or_insert(new);
+                    if later16(ack.sequence_low, latest.ack.sequence_low) {
+                        latest.ack = *ack;
                     }
+                    latest.until = latest.until.max(until);
                 }
             }
         }

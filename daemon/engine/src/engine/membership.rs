@@ -47,6 +47,8 @@ pub(super) struct Unheard {
     pub(super) ack: PeerAck,
     /// When that last rose.
     pub(super) rose: Time,
+    /// Until when those that named it then keep it, if it restarts (SPEC 6.11.3h).
+    pub(super) until: Time,
 }
 
 impl Membership {

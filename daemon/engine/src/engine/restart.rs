@@ -128,14 +128,18 @@ impl Engine {
         if told { Missing::Nobody } else { Missing::Away }
     }
 
-    /// How long peers shall keep this node from now on.
+    /// How long peers shall keep this node from now on; before and after that, how long it keeps
+    /// those that restart.
     pub(super) fn hold_now(&self) -> Duration {
         match self.restart {
             Restart::Saying { deadline, .. } => deadline.since(self.now),
             Restart::No
             | Restart::Handing { .. }
             | Restart::Held { .. }
-            | Restart::Resumed { .. } => Duration::ZERO,
+            | Restart::Resumed { .. } => {
+                let last = self.kept_away().map(|(_, until)| until.since(self.now)).max();
+                last.unwrap_or_default()
+            }
         }
     }
 
@@ -151,7 +155,9 @@ impl Engine {
     }
 
     /// These are named no more. Where nobody is left who would know that they are dead, those
-    /// that were named for longer than a dead node is may still come back.
+    /// that restart may still come back, for as long as those that named them said. Each who
+    /// passes that on adds the way of a frame, and the kernel of such a node ends earlier by more
+    /// than that (hold margin): what is no longer is nothing, so no name goes round for ever.
     pub(super) fn note_away(&mut self, lost: &[Unheard]) {
         let decides = |peer: &Peer| {
             matches!(peer.says.state, State::Active | State::Draining) && self.is_fresh(peer)
@@ -159,10 +165,9 @@ impl Engine {
         if lost.is_empty() || self.peers.iter().any(|(_, peer)| decides(peer)) {
             return;
         }
-        let dead_after = self.config.timing.dead_after;
-        let held = lost.iter().filter(|unheard| self.now.since(unheard.rose) >= dead_after);
-        let away: Vec<_> =
-            held.map(|unheard| (unheard.ack, unheard.rose + Heartbeat::MAX_HOLD)).collect();
+        let least = self.now + self.config.timing.frame_delay();
+        let held = lost.iter().filter(|unheard| unheard.until > least);
+        let away: Vec<_> = held.map(|unheard| (unheard.ack, unheard.until)).collect();
         self.away.retain(|(ack, until)| {
             *until > self.now && away.iter().all(|(other, _)| other.node != ack.node)
         });

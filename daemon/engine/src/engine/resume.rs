@@ -96,11 +96,14 @@ impl Engine {
     /// What is to be written down now: before a heartbeat is sent, and when it has left.
     #[must_use]
     pub fn saved(&self) -> Saved {
-        let away = self.peers.iter().filter(|(_, peer)| peer.says.state == State::Restarting);
-        let mut away: Vec<_> =
-            away.map(|(node, peer)| (peer.named(node), peer.heard + self.patience(peer))).collect();
-        away.extend(self.still_away());
-        Saved { life: self.life(), drain: self.drain, away }
+        Saved { life: self.life(), drain: self.drain, away: self.kept_away().collect() }
+    }
+
+    /// Who restarts, and until when it is kept.
+    pub(super) fn kept_away(&self) -> impl Iterator<Item = (PeerAck, Time)> + '_ {
+        let heard = self.peers.iter().filter(|(_, peer)| peer.says.state == State::Restarting);
+        let heard = heard.map(|(node, peer)| (peer.named(node), peer.heard + self.patience(peer)));
+        heard.chain(self.still_away())
     }
 
     fn life(&self) -> Option<Life> {
