@@ -1,5 +1,6 @@
 //! The nlbd daemon: everything around the engine that touches the system.
 
+pub mod arguments;
 pub mod caps;
 pub mod cluster;
 pub mod config;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::Parser;
 use nlb_dbus::{Bus, Polkit};
 use nlb_varlink::{Limits, Server};
+use nlbd::arguments::Arguments;
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
@@ -23,30 +24,6 @@ const SOCKET: &str = "org.nlbd.Cluster";
 
 /// How long to wait after an error of the link monitor, so that a lasting one keeps nobody busy.
 const WATCH_PAUSE: Duration = Duration::from_millis(200);
-
-/// Several servers answer for one address, with no load balancer: the daemon.
-#[derive(Debug, Parser)]
-#[command(version, about)]
-struct Arguments {
-    /// The configuration; without it /etc/nlbd/nlbd.ron, which may be missing. Drop-ins are read
-    /// from the directory of the same name that ends in `.d`.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the socket for nlbctl and the record of what was changed on the host are kept. Every
-    /// instance needs its own.
-    #[arg(long, value_name = "DIR", default_value = "/run/nlbd")]
-    run_dir: PathBuf,
-    /// The bus for D-Bus and polkit: system, session, an address, or none. A bus that is not there
-    /// is looked for.
-    #[arg(long, value_name = "BUS", default_value = "system")]
-    bus: String,
-    /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug.
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// Read and check the configuration, say what is wrong with it, and end.
-    #[arg(long)]
-    check: bool,
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -1,6 +1,7 @@
 //! nlbctl, as an administrator uses it.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -228,4 +229,80 @@ fn join_by_one_line(cluster: &mut Cluster) -> Result<()> {
         status.node("n3").is_none_or(|node| node.buckets == 0)
     })?;
     cluster.end()
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn what_happened_is_told_in_order_and_with_causes() {
+    let spec = ClusterSpec::default();
+    Cluster::test(&LabOptions::default(), &spec, &[100, 100, 100], |cluster| {
+        ensure!(cluster.nodes[0].nlbctl(&["status"])?.status.code() == Some(0), "all is well");
+        // What ends a follower is the test, not the daemon.
+        let mut follower = Command::new(program("nlbctl")?);
+        follower.arg("--run-dir").arg(cluster.nodes[0].run_dir());
+        follower.args(["events", "--follow", "-n", "0", "--json"]).stdout(Stdio::piped());
+        let mut follower = cluster.lab.servers[0].spawn(follower)?;
+        let stdout = follower.stdout.take().context("stdout")?;
+        cluster.nodes[2].kill()?;
+        let mut followed = Vec::new();
+        for line in BufReader::new(stdout).lines() {
+            followed.push(json(&line?)?);
+            if followed.last().is_some_and(|event| event["kind"] == "converged") {
+                break;
+            }
+        }
+        follower.kill()?;
+        follower.wait()?;
+        cluster.wait_settled(2)?;
+        let told: Vec<Value> = cluster.nodes[0]
+            .ctl(&["events", "--json"])?
+            .lines()
+            .map(json)
+            .collect::<Result<_>>()?;
+        for (index, event) in told.iter().enumerate() {
+            ensure!(event["sequence"] == index + 1, "a hole before {event}");
+        }
+        let same = followed.iter().all(|event| told.contains(event));
+        ensure!(same, "told otherwise: {followed:?} {told:?}");
+        let gone = followed.iter().position(|event| event["kind"] == "peer-gone");
+        let gone = gone.context("nobody was missed")?;
+        ensure!(followed[gone]["text"].as_str().is_some_and(|text| text.starts_with("n3 is")));
+        let converged = followed.last().context("no end")?;
+        let cause = converged["cause"].as_str().context("no cause")?;
+        ensure!(cause.contains("n3 is silent"), "{converged}");
+
+        // A node that cannot serve makes the answer another one.
+        cluster.nodes[0].ctl(&["drain"])?;
+        cluster.nodes[1].wait_status("n1 drains", Duration::from_secs(15), |status| {
+            status.node("n1").is_some_and(|node| node.state == "draining")
+        })?;
+        let output = cluster.nodes[1].nlbctl(&["status"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.code() == Some(5) && said.contains("n1 is draining"), "{said}");
+        ensure!(!said.contains('\x1b'), "colour in a pipe: {said:?}");
+        cluster.nodes[0].ctl(&["undrain"])?;
+        cluster.wait_settled(2)?;
+
+        // What the daemon knows is part of the preflight.
+        let output = cluster.nodes[0].nlbctl(&["preflight", "--json"])?;
+        let report = json(&String::from_utf8_lossy(&output.stdout))?;
+        let findings = report["findings"].as_array().context("findings")?;
+        let found = |topic: &str, words: &str| {
+            findings.iter().any(|finding| {
+                finding["topic"] == topic
+                    && finding["level"] == "ok"
+                    && finding["found"].as_str().is_some_and(|found| found.contains(words))
+            })
+        };
+        for (topic, words) in [
+            ("kernel", "outgoing frames"),
+            ("kernel", "for new clients"),
+            ("eth0", "link is up"),
+            ("nlb0", "2 nodes are seen, all run"),
+            ("nlb0", "no frame under another key"),
+        ] {
+            ensure!(found(topic, words), "{topic}: {words}: {report}");
+        }
+        Ok(())
+    });
 }

@@ -39,7 +39,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/sim", &["nlb-protocol", "nlb-engine"]),
     ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
     ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
-    ("xtask", &["nlb-protocol", "nlb-tests"]),
+    // The man pages are made of the arguments of both programs.
+    ("xtask", &["nlb-protocol", "nlb-tests", "nlbd"]),
 ];
 
 /// What the engine may use of others: no sockets, no clock, no executor.

@@ -3,6 +3,7 @@
 mod chaos;
 mod command;
 mod demo;
+mod man;
 mod setup;
 mod test;
 mod userns;
@@ -57,6 +58,8 @@ enum Task {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
+    /// Writes the man pages and the completions into packaging.
+    Man,
     /// Checks for the tools that the tasks need, and installs what is missing where it may.
     Setup,
 }
@@ -88,6 +91,7 @@ fn run(task: Task) -> Result<ExitCode> {
             .status()
             .map(command::code),
         Task::Figures { runs } => test::figures(runs),
+        Task::Man => man::write().map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),
     }
 }

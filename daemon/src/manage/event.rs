@@ -57,8 +57,17 @@ pub struct Known {
 pub struct EventSink {
     history: History,
     sequence: u64,
-    /// By cluster: what happened to its nodes since all agreed. It is why the table changes.
-    causes: BTreeMap<Arc<str>, Vec<String>>,
+    /// By cluster. Clusters are few: they are configured.
+    causes: BTreeMap<Arc<str>, Causes>,
+}
+
+/// Why the table of a cluster changes.
+#[derive(Debug, Default)]
+struct Causes {
+    /// What happened to nodes since the last view.
+    coming: Vec<String>,
+    /// Why there is the last view; over when all agree on it.
+    view: Option<String>,
 }
 
 /// Causes of one change that are named; with more of them, the first ones say enough.
@@ -103,20 +112,33 @@ impl EventSink {
     fn cause(&mut self, cluster: &str, noticed: &Noticed, text: &str) -> Option<String> {
         let causes = self.causes.entry(Arc::from(cluster)).or_default();
         match &noticed.notice {
-            Notice::State { .. }
-            | Notice::PeerAppeared { .. }
-            | Notice::PeerState { .. }
+            // Only active nodes are in a view.
+            Notice::State { from: State::Active, .. }
+            | Notice::State { to: State::Active, .. }
+            | Notice::PeerState { from: State::Active, .. }
+            | Notice::PeerState { to: State::Active, .. }
             | Notice::PeerGone { .. }
             | Notice::PeerWeight { .. } => {
-                if causes.len() < MAX_CAUSES {
-                    causes.push(text.to_owned());
+                if causes.coming.len() < MAX_CAUSES {
+                    causes.coming.push(text.to_owned());
                 }
                 noticed.cause.clone()
             }
-            Notice::View { .. } => (!causes.is_empty()).then(|| causes.join("; ")),
-            Notice::Converged { .. } => {
-                let causes = core::mem::take(causes);
-                (!causes.is_empty()).then(|| causes.join("; "))
+            Notice::PeerAppeared { .. } if noticed.known.active => {
+                causes.coming.push(text.to_owned());
+                causes.coming.truncate(MAX_CAUSES);
+                None
+            }
+            Notice::View { .. } => {
+                let coming = core::mem::take(&mut causes.coming);
+                if !coming.is_empty() {
+                    causes.view = Some(coming.join("; "));
+                }
+                causes.view.clone()
+            }
+            Notice::Converged { .. } => causes.view.take(),
+            Notice::State { .. } | Notice::PeerState { .. } | Notice::PeerAppeared { .. } => {
+                noticed.cause.clone()
             }
             Notice::Left => {
                 self.causes.remove(cluster);

@@ -1,0 +1,29 @@
+//! What `nlbd` can be told on its command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Several servers answer for one address, with no load balancer: the daemon.
+#[derive(Debug, Parser)]
+#[command(name = "nlbd", version, about)]
+pub struct Arguments {
+    /// The configuration; without it /etc/nlbd/nlbd.ron, which may be missing. Drop-ins are read
+    /// from the directory of the same name that ends in `.d`.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the socket for nlbctl and the record of what was changed on the host are kept. Every
+    /// instance needs its own.
+    #[arg(long, value_name = "DIR", default_value = "/run/nlbd")]
+    pub run_dir: PathBuf,
+    /// The bus for D-Bus and polkit: system, session, an address, or none. A bus that is not there
+    /// is looked for.
+    #[arg(long, value_name = "BUS", default_value = "system")]
+    pub bus: String,
+    /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Read and check the configuration, say what is wrong with it, and end.
+    #[arg(long)]
+    pub check: bool,
+}
