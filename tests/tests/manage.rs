@@ -303,6 +303,8 @@ fn what_happened_is_told_in_order_and_with_causes() {
         ] {
             ensure!(found(topic, words), "{topic}: {words}: {report}");
         }
-        Ok(())
+        // It clears up what its killed daemon left.
+        cluster.nodes[2].start()?;
+        cluster.wait_settled(3).map(drop)
     });
 }
