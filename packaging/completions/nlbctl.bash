@@ -52,6 +52,9 @@ _nlbctl() {
             nlbctl,leave)
                 cmd="nlbctl__subcmd__leave"
                 ;;
+            nlbctl,metrics)
+                cmd="nlbctl__subcmd__metrics"
+                ;;
             nlbctl,nodes)
                 cmd="nlbctl__subcmd__nodes"
                 ;;
@@ -115,6 +118,9 @@ _nlbctl() {
             nlbctl__subcmd__help,leave)
                 cmd="nlbctl__subcmd__help__subcmd__leave"
                 ;;
+            nlbctl__subcmd__help,metrics)
+                cmd="nlbctl__subcmd__help__subcmd__metrics"
+                ;;
             nlbctl__subcmd__help,nodes)
                 cmd="nlbctl__subcmd__help__subcmd__nodes"
                 ;;
@@ -149,7 +155,7 @@ _nlbctl() {
 
     case "${cmd}" in
         nlbctl)
-            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config reload help"
+            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -365,7 +371,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__help)
-            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config reload help"
+            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -532,6 +538,20 @@ _nlbctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        nlbctl__subcmd__help__subcmd__metrics)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         nlbctl__subcmd__help__subcmd__nodes)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -659,6 +679,24 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__leave)
+            opts="-h --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__metrics)
             opts="-h --json --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
