@@ -1,10 +1,12 @@
 //! Frames that get lost inside the switch, as rules on the way out of its ports.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anyhow::Result;
 use nlb_protocol::MacAddr;
 
+use crate::lab::{Lab, server_mac};
 use crate::netns::Namespace;
 
 /// Which frames are lost.
@@ -45,6 +47,70 @@ impl Cut {
     pub fn heartbeats(from: MacAddr, port: &str) -> Self {
         Self { port: port.to_owned(), from: Some(from), lost: Lost::Heartbeats }
     }
+
+    /// It gets no frame of this host.
+    #[must_use]
+    pub fn all(from: MacAddr, port: &str) -> Self {
+        Self { port: port.to_owned(), from: Some(from), lost: Lost::All }
+    }
+
+    /// The servers in `group` and those outside of it, of so many, do not hear each other. Clients
+    /// reach both.
+    #[must_use]
+    pub fn halves(group: &[usize], servers: usize) -> Vec<Self> {
+        let cut = |(from, to)| Self::heartbeats(server_mac(from), &port(to));
+        between(group, servers).into_iter().map(cut).collect()
+    }
+}
+
+/// Broken links between servers, one added to the other. Numbers are those of servers, from 1.
+#[derive(Debug, Clone, Default)]
+pub struct Cuts {
+    /// From the first to the second server nothing comes.
+    pub links: BTreeSet<(usize, usize)>,
+    /// Nothing at all comes to these, clients' packets included.
+    pub deaf: BTreeSet<usize>,
+    /// No heartbeat of these comes to anybody.
+    pub mute: BTreeSet<usize>,
+}
+
+impl Cuts {
+    /// Cuts every link between the servers in `group` and all others of `servers`, both ways.
+    pub fn divide(&mut self, group: &[usize], servers: usize) {
+        self.links.extend(between(group, servers));
+    }
+
+    /// Heals what [`Self::divide`] cut.
+    pub fn unite(&mut self, group: &[usize], servers: usize) {
+        for link in between(group, servers) {
+            self.links.remove(&link);
+        }
+    }
+
+    /// Has the switch drop exactly this.
+    ///
+    /// # Errors
+    /// When nft refuses.
+    pub fn apply(&self, lab: &Lab) -> Result<()> {
+        let deaf = self.deaf.iter().map(|server| Cut::deaf(&port(*server)));
+        let links = self.links.iter().map(|(from, to)| Cut::all(server_mac(*from), &port(*to)));
+        let mut cuts: Vec<Cut> = deaf.chain(links).collect();
+        for mute in &self.mute {
+            let others = (1..=lab.servers.len()).filter(|server| server != mute);
+            cuts.extend(others.map(|other| Cut::heartbeats(server_mac(*mute), &port(other))));
+        }
+        set(&lab.switch, &cuts)
+    }
+}
+
+fn port(server: usize) -> String {
+    format!("n{server}")
+}
+
+fn between(group: &[usize], servers: usize) -> Vec<(usize, usize)> {
+    let others: Vec<usize> = (1..=servers).filter(|server| !group.contains(server)).collect();
+    let pairs = group.iter().flat_map(|one| others.iter().map(|other| (*one, *other)));
+    pairs.flat_map(|(one, other)| [(one, other), (other, one)]).collect()
 }
 
 /// From now on exactly these frames are lost, whatever was lost before.
@@ -55,8 +121,7 @@ pub fn set(switch: &Namespace, cuts: &[Cut]) -> Result<()> {
     let mut text = "table netdev cut\ndelete table netdev cut\n".to_owned();
     if !cuts.is_empty() {
         text += "table netdev cut {\n";
-        let ports: std::collections::BTreeSet<&str> =
-            cuts.iter().map(|cut| cut.port.as_str()).collect();
+        let ports: BTreeSet<&str> = cuts.iter().map(|cut| cut.port.as_str()).collect();
         for port in ports {
             let hook = format!("type filter hook egress device \"p-{port}\" priority 0;");
             let _ = writeln!(text, "chain {port} {{ {hook}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use nlb_tests::cluster::Cluster;
-use nlb_tests::cuts::Cuts;
+use nlb_tests::cut::Cuts;
 use nlb_tests::stamp::Stamp;
 
 use super::schedule::{Fault, Planned};
