@@ -40,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
     ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
     // The man pages are made of the arguments of both programs.
-    ("xtask", &["nlb-protocol", "nlb-tests", "nlbd", "nlbd"]),
+    ("xtask", &["nlb-protocol", "nlb-tests", "nlbd"]),
 ];
 
 /// What the engine may use of others: no sockets, no clock, no executor.
