@@ -44,6 +44,14 @@ fn one_way_cuts() {
     schedules(Scenario::Cuts, 0..20);
 }
 
+/// SPEC 6.8.2a: a fenced node waits for one that leaves and does not hear it, whose clients it
+/// cannot know.
+#[test]
+fn who_leaves_behind_a_one_way_cut_answers_alone() {
+    let outcome = run(&Scenario::Cuts.schedule(3003), Options::default());
+    assert_eq!((outcome.violation, outcome.excused.one_way), (None, 0));
+}
+
 #[test]
 fn partitions() {
     schedules(Scenario::Partitions, 0..10);

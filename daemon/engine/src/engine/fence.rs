@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
+use nlb_protocol::{NodeId, PinVersion};
 
 use super::Engine;
 use super::machine::{self, Event};
@@ -141,8 +141,12 @@ impl Engine {
         if self.state == State::Joining && joined < timing.dead_after {
             return None;
         }
+        // Whoever leaves does not say any more whom it keeps to those whom it does not hear.
+        let keeps = |peer: &Peer| {
+            fenced && peer.says.state == State::Leaving && !peer.hears_us() && !has_parted(peer)
+        };
         for (node, peer) in self.peers.iter() {
-            if machine::counts(peer.says.state)
+            if (machine::counts(peer.says.state) || keeps(peer))
                 && let Some(cause) = self.unheard_by(node, peer)
             {
                 return Some(cause);
@@ -188,4 +192,9 @@ impl Engine {
         let serving = matches!(self.state, State::Active | State::Draining | State::Fenced);
         (serving && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
     }
+}
+
+/// Whether a leaving peer answers nobody any more (SPEC 6.10.6).
+fn has_parted(peer: &Peer) -> bool {
+    peer.says.accepts.is_empty() && peer.says.pin_version == PinVersion(0)
 }
