@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::check::runner::RUN_COMMANDS;
+
 /// Several servers answer for one address, with no load balancer: the daemon.
 #[derive(Debug, Parser)]
 #[command(name = "nlbd", version, about)]
@@ -26,4 +28,10 @@ pub struct Arguments {
     /// Read and check the configuration, say what is wrong with it, and end.
     #[arg(long)]
     pub check: bool,
+    /// The user that the commands of health checks run as.
+    #[arg(long, value_name = "USER", default_value = "nobody")]
+    pub check_user: String,
+    /// For the daemon itself: run commands as this user, as standard input says.
+    #[arg(long = RUN_COMMANDS, value_name = "USER", hide = true)]
+    pub run_commands: Option<String>,
 }

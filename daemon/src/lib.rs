@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod caps;
+pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod host;

@@ -11,6 +11,8 @@ use clap::Parser;
 use nlb_dbus::{Bus, Polkit};
 use nlb_varlink::{Limits, Server};
 use nlbd::arguments::Arguments;
+use nlbd::check::runner;
+use nlbd::check::{Runner, Tools};
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
@@ -27,6 +29,9 @@ const WATCH_PAUSE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(user) = &arguments.run_commands {
+        return runner::run(user);
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,6 +55,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bus => Some(Bus::new(bus.parse().context("--bus")?)),
     };
     log::start(log::Target::Auto, arguments.log_level.as_deref())?;
+    // While it may still become another user; it must not inherit the right to be quick.
+    let commands = Runner::start(Path::new("/proc/self/exe"), &arguments.check_user)
+        .context("cannot start the runner of commands")?;
     priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     make_run_dir(&arguments.run_dir)?;
@@ -58,7 +66,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(supervise(location, &arguments.run_dir, config, bus))
+    runtime.block_on(supervise(location, &arguments.run_dir, config, bus, commands))
 }
 
 /// Makes the run directory. Others must not be able to write there: what the record in it says is
@@ -95,6 +103,7 @@ async fn supervise(
     run_dir: &Path,
     config: nlbd::config::Config,
     bus: Option<Bus>,
+    commands: Runner,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let (handle, Inbox { mut calls, events }) = manage::channel(
@@ -104,6 +113,8 @@ async fn supervise(
     // The socket first: it tells whether another daemon runs here.
     let server = Server::bind(&run_dir.join(SOCKET), Limits::default())?;
     let capabilities = kernel::probe().await?;
+    let commands = commands.talk().context("cannot talk to the runner of commands")?;
+    let tools = Tools { commands, units: bus.as_ref().map(Bus::units) };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,
@@ -112,7 +123,7 @@ async fn supervise(
         "nlbd starts"
     );
     let mut supervisor =
-        Supervisor::new(location, run_dir, config.clone(), capabilities, events).await?;
+        Supervisor::new(location, run_dir, config.clone(), capabilities, events, tools).await?;
     let applied = tokio::select! {
         biased;
         _ = signals.term.recv() => None,
@@ -209,6 +220,9 @@ async fn work(
                 Ok(Happened::Event(event)) => {
                     supervisor.handle_event(event, wall_clock_ms());
                     supervisor.clear_up().await?;
+                }
+                Ok(Happened::Check(report)) => {
+                    supervisor.handle_check(report, wall_clock_ms()).await;
                 }
                 Ok(Happened::Link(change)) => supervisor.handle_link(&change).await,
                 Ok(Happened::Upkeep) => supervisor.keep_up().await,

@@ -12,6 +12,7 @@ use zbus::connection::Builder;
 
 use crate::polkit::Polkit;
 use crate::serve::Served;
+use crate::units::Units;
 use crate::{Backend, NAME};
 
 /// The first wait for a bus that is not there, and the longest: a bus that comes back is found
@@ -76,6 +77,12 @@ impl Bus {
     #[must_use]
     pub fn polkit(&self) -> Polkit {
         Polkit::new(self.connection.subscribe())
+    }
+
+    /// Asks the systemd of this bus, whenever there is one.
+    #[must_use]
+    pub fn units(&self) -> Units {
+        Units::new(self.connection.subscribe())
     }
 
     /// Serves until the future is dropped, with or without a bus. Each loss and each return is

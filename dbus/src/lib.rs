@@ -22,6 +22,7 @@ mod reply;
 mod serve;
 mod tree;
 mod types;
+mod units;
 
 pub use bus::{Address, BadAddress, Bus};
 pub use call::Call;
@@ -29,6 +30,7 @@ pub use error::Error;
 pub use path::{cluster_path, node_path};
 pub use polkit::{Check, Polkit, Subject};
 pub use types::*;
+pub use units::{UnitError, Units};
 
 /// The name on the bus.
 pub const NAME: &str = "org.nlbd1";

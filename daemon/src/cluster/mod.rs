@@ -20,6 +20,7 @@ mod request;
 mod restart;
 mod running;
 mod runtime;
+mod service;
 mod settings;
 mod stage;
 mod state;

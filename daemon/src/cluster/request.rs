@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use nlb_engine::manage::{
     BucketView, ClientView, Command, CommandError, Explanation, Outcome, Snapshot,
 };
-use nlb_engine::{Notice, Time};
+use nlb_engine::{Notice, Time, Withdraw};
 use nlb_protocol::auth::KeyRing;
-use nlb_protocol::frame::Load;
+use nlb_protocol::frame::{Health, Load};
 use tokio::sync::oneshot;
 
 use super::idle::Answer;
@@ -50,6 +50,8 @@ pub(super) enum ClusterRequest {
     Keys(KeyRing),
     /// How loaded this node is.
     Load(Load),
+    /// What the checks of its service found, and whether it goes when it is ill.
+    Health(Health, Withdraw),
     /// What the kernel's applier reports for this cluster.
     Kernel(KernelEvent),
     /// What was found of clients that the engine asked about.

@@ -16,16 +16,18 @@ use super::idle::Watch;
 use super::links::{LinkSettings, Links};
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime};
+use super::service::Checking;
 use super::settings::{engine_config, random_incarnation, rules};
 use super::stage::Stage;
 use super::state::StateFile;
 use super::witness::Witness;
+use crate::check::{CheckReport, Checks, Tools};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::kept_clients;
 use crate::link::Interface;
 use crate::queue;
-use crate::weight::{Reading, Weigher, WeightSource};
+use crate::weight::Weigher;
 
 /// How long the rules of a cluster may take to be in force.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -67,7 +69,9 @@ pub(super) struct Running {
     /// What decides on its weight.
     pub(super) weigher: Weigher,
     /// How loaded the peers were told that this node is.
-    load: Load,
+    pub(super) load: Load,
+    /// What looks after its service.
+    pub(super) checking: Checking,
     /// Its queue.
     pub(super) queue: u16,
     requests: mpsc::Sender<ClusterRequest>,
@@ -85,6 +89,10 @@ pub(super) struct Surroundings<'a> {
     pub(super) queue: u16,
     /// Where events go.
     pub(super) events: mpsc::Sender<ClusterEvent>,
+    /// What checks use.
+    pub(super) tools: Tools,
+    /// Where they report.
+    pub(super) reports: mpsc::Sender<CheckReport>,
     /// Where what an earlier process left is found.
     pub(super) run_dir: &'a Path,
 }
@@ -107,6 +115,7 @@ impl Running {
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
         let weigher = Weigher::new(config.weight, config.weight_rules);
         let weight = weigher.weight();
+        let checks = Checks::start(&config.name, &config.checks, around.tools, around.reports);
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
         let rules = rules(config, &engine_config, &around.interfaces, around.queue);
@@ -181,6 +190,7 @@ impl Running {
             started: now(),
             weigher,
             load: Load::default(),
+            checking: Checking::new(checks),
             queue: around.queue,
             requests,
             views,
@@ -302,32 +312,14 @@ impl Running {
         if old.weight_rules != config.weight_rules {
             self.weigher.set_rules(config.weight_rules);
         }
-        if old.weight != config.weight {
+        if self.config.weight != config.weight {
             self.set_weight_source(Some(config.weight)).await;
         }
+        if self.config.checks != config.checks {
+            self.checking.checks.take_up(&config.checks);
+        }
         self.config = config.clone();
-    }
-
-    /// Takes in what was measured, and has the weight follow it.
-    pub(super) async fn weigh(&mut self, reading: &Reading) {
-        let load = self.weigher.sample(reading, now());
-        if load != self.load {
-            self.load = load;
-            self.tell(ClusterRequest::Load(load)).await;
-        }
-        let nodes = self.views.borrow().snapshot.nodes.clone();
-        if let Some(weight) = self.weigher.decide(&nodes, now()) {
-            let _ = self.command(Command::SetWeight(weight)).await;
-        }
-    }
-
-    /// Takes the weight from elsewhere; `None` keeps the present one.
-    pub(super) async fn set_weight_source(&mut self, source: Option<WeightSource>) -> Outcome {
-        let before = self.weigher.source();
-        if let Some(weight) = self.weigher.set_source(source) {
-            let _ = self.command(Command::SetWeight(weight)).await;
-        }
-        if self.weigher.source() == before { Outcome::Unchanged } else { Outcome::Changed }
+        self.tell_health().await;
     }
 }
 

@@ -209,6 +209,9 @@ impl Runtime {
             }
             ClusterRequest::Keys(keys) => self.parts.keys = keys,
             ClusterRequest::Load(load) => self.parts.engine.handle_load(load),
+            ClusterRequest::Health(health, withdraw) => {
+                self.parts.engine.handle_health(health, withdraw, now());
+            }
             ClusterRequest::Kernel(event) => self.handle_kernel(event),
             ClusterRequest::Found(answer) => {
                 engine.handle_findings(&answer.findings, answer.asked, now());

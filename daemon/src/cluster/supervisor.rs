@@ -21,6 +21,7 @@ use super::request::{ClusterEvent, What};
 use super::restart::RestartWish;
 use super::running::{Running, StartError, Surroundings};
 use super::state;
+use crate::check::{CheckReport, REPORTS, Tools};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Leftovers, QueuePath};
@@ -95,12 +96,17 @@ pub struct Supervisor {
     pub(super) restart: Option<RestartWish>,
     cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
+    tools: Tools,
+    check_reports: mpsc::Sender<CheckReport>,
+    checked: mpsc::Receiver<CheckReport>,
 }
 
 /// What [`Supervisor::next`] waited for.
 pub enum Happened {
     /// A cluster says something.
     Event(ClusterEvent),
+    /// A check has looked.
+    Check(CheckReport),
     /// A link came, went or changed.
     Link(LinkChange),
     /// It is time to look whether the host is as it should be.
@@ -118,6 +124,7 @@ impl Supervisor {
         node: Config,
         capabilities: Capabilities,
         events: EventSink,
+        tools: Tools,
     ) -> Result<Self, SuperviseError> {
         // Before the applier starts: it takes away whatever rules of nlbd it finds.
         if queue::is_held(FIRST_QUEUE) {
@@ -126,6 +133,7 @@ impl Supervisor {
         let left = state::is_anything_left(run_dir);
         let leftovers = if left { Leftovers::Keep } else { Leftovers::Replace };
         let (cluster_events, happened) = mpsc::channel(EVENTS);
+        let (check_reports, checked) = mpsc::channel(REPORTS);
         let applier = Applier::start(capabilities.clone(), leftovers)
             .await
             .map_err(SuperviseError::Applier)?;
@@ -149,6 +157,9 @@ impl Supervisor {
             restart: None,
             cluster_events,
             happened,
+            tools,
+            check_reports,
+            checked,
         })
     }
 
@@ -165,6 +176,7 @@ impl Supervisor {
     pub async fn next(&mut self) -> Result<Happened, SuperviseError> {
         tokio::select! {
             Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
+            Some(report) = self.checked.recv() => Ok(Happened::Check(report)),
             change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),
             () = self.upkeep.due() => Ok(Happened::Upkeep),
         }
@@ -180,6 +192,8 @@ impl Supervisor {
             interfaces: self.up(cluster),
             queue: self.free_queue(),
             events: self.cluster_events.clone(),
+            tools: self.tools.clone(),
+            reports: self.check_reports.clone(),
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;
@@ -285,6 +299,20 @@ impl Supervisor {
         let local = self.config.node.id;
         let text = self.events.notice(&cluster, notice, time_ms, local, known);
         tracing::info!(cluster, "{text}");
+    }
+
+    /// Takes in how a check went.
+    pub async fn handle_check(&mut self, report: CheckReport, time_ms: u64) {
+        let cluster = report.cluster.clone();
+        let Some(running) = self.clusters.get_mut(&*cluster) else { return };
+        for turn in running.take_in_check(report).await {
+            match turn.kind {
+                "nobody-well" => tracing::error!(cluster = &*cluster, "{}", turn.text),
+                "check-failed" => tracing::warn!(cluster = &*cluster, "{}", turn.text),
+                _ => tracing::info!(cluster = &*cluster, "{}", turn.text),
+            }
+            self.events.say(&cluster, turn.kind, turn.text, time_ms);
+        }
     }
 
     /// Reads the load and has the weights follow it.

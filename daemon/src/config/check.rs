@@ -20,6 +20,7 @@ use super::read::{Raw, RawCluster};
 use super::source::{At, Sources, Spot};
 use super::system::System;
 use super::{address, values};
+use crate::check::{CheckMode, CheckRules, Kind, MAX_CHECKS, OnFailure, WhenAllFail};
 use crate::weight::{ShareBounds, WeightRules};
 
 /// A peer is dead after at least so many heartbeats, or a single lost frame shakes the cluster
@@ -152,6 +153,7 @@ impl Check<'_> {
             key_file,
             weight: raw.weight.as_ref().map(|weight| weight.value).unwrap_or_default(),
             weight_rules: self.weight_rules(raw),
+            checks: self.checks(raw),
             timing,
             sticky_idle: value_or(&raw.sticky_idle, Duration::from_secs(1800)),
             offload: value_or(&raw.offload, true),
@@ -251,6 +253,28 @@ impl Check<'_> {
             interval: value_or(&raw.weight_interval, default.interval),
             warm_up: value_or(&raw.warm_up, default.warm_up),
             bounds: ShareBounds { min_percent, max_percent },
+        }
+    }
+
+    fn checks(&mut self, raw: &RawCluster) -> CheckRules {
+        if let Some(extra) = raw.checks.get(MAX_CHECKS) {
+            let found = format!("{} checks", raw.checks.len());
+            self.refuse(extra.spot, "checks", found, &format!("up to {MAX_CHECKS}"));
+        }
+        for at in &raw.checks {
+            if let Kind::Command(words) = &at.value.kind
+                && let Some(program) = words.first()
+                && !self.system.is_program(program.as_ref())
+            {
+                let allowed = format!("a program: there is none at {program}");
+                self.refuse_value(at.spot, "checks", &allowed);
+            }
+        }
+        CheckRules {
+            checks: values(&raw.checks),
+            mode: value_or(&raw.checks_mode, CheckMode::default()),
+            on_failure: value_or(&raw.on_failure, OnFailure::default()),
+            when_all_fail: value_or(&raw.when_all_fail, WhenAllFail::default()),
         }
     }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use std::path::Path;
 
 use super::model::{ClusterConfig, Port};
+use crate::check::{CheckRules, WhenAllFail};
 use crate::weight::{WeightRules, WeightSource};
 
 /// One field that differs.
@@ -100,6 +101,7 @@ impl ClusterConfig {
             key_file,
             weight,
             weight_rules,
+            checks,
             timing,
             sticky_idle,
             offload,
@@ -123,6 +125,7 @@ impl ClusterConfig {
         found.taken("key_file", key_path, key_file, &other.key_file);
         found.taken("weight", show_weight, weight, &other.weight);
         found.rules(weight_rules, &other.weight_rules);
+        found.checks(checks, &other.checks);
         let ms = |time: &core::time::Duration| format!("{}", time.as_millis());
         let seconds = |time: &core::time::Duration| format!("{}", time.as_secs());
         found.fixed("heartbeat_ms", ms, &timing.heartbeat, &other.timing.heartbeat);
@@ -141,6 +144,18 @@ impl ClusterConfig {
 }
 
 impl Found {
+    fn checks(&mut self, old: &CheckRules, new: &CheckRules) {
+        let CheckRules { checks, mode, on_failure, when_all_fail } = old;
+        if *checks != new.checks {
+            let text = format!("changed ({} -> {})", checks.len(), new.checks.len());
+            self.add("checks", false, text);
+        }
+        self.taken("checks_mode", |mode| format!("{mode:?}"), mode, &new.mode);
+        self.taken("on_failure", |then| format!("{then:?}"), on_failure, &new.on_failure);
+        let show = |then: &WhenAllFail| format!("{then:?}");
+        self.taken("when_all_fail", show, when_all_fail, &new.when_all_fail);
+    }
+
     fn rules(&mut self, old: &WeightRules, new: &WeightRules) {
         let WeightRules { interval, warm_up, bounds } = old;
         let seconds = |time: &core::time::Duration| format!("{}", time.as_secs());

@@ -5,20 +5,23 @@
 //! error with its place. This module reads files and looks at the host through [`System`]; it
 //! changes nothing outside the configuration's own directory.
 //!
-//! May use: `weight` (the names of the sources). Used by: `cluster`, `manage`, `main`.
+//! May use: `weight` and `check` (what there is to configure). Used by: `cluster`, `manage`, `main`.
 
 mod address;
 mod check;
+mod checks;
 mod difference;
 mod drop_in;
 mod edit;
 mod error;
+mod http;
 mod keys;
 mod model;
 mod read;
 mod source;
 mod system;
 mod tree;
+mod url;
 mod values;
 
 pub use check::{cluster_id_of, node_id_of};

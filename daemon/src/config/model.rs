@@ -9,6 +9,7 @@ use nlb_engine::Timing;
 use nlb_protocol::{ClusterId, ClusterMac, MacMode, NodeId};
 
 use super::keys::Keys;
+use crate::check::CheckRules;
 use crate::weight::{WeightRules, WeightSource};
 
 /// The most clusters on one host: each has its task, queue and sockets on every interface.
@@ -154,6 +155,8 @@ pub struct ClusterConfig {
     pub weight: WeightSource,
     /// How a weight is made of it.
     pub weight_rules: WeightRules,
+    /// How the service on this node is checked.
+    pub checks: CheckRules,
     /// The timers.
     pub timing: Timing,
     /// How long a client that sends nothing stays with its node.

@@ -17,6 +17,7 @@ use super::model::Port;
 use super::source::{At, Sources, Spot, spot};
 use super::tree::{Field, Node, Value};
 use super::values::{CLUSTER_NAME, is_cluster_name};
+use crate::check::{Check, CheckMode, OnFailure, WhenAllFail};
 use crate::weight::WeightSource;
 
 /// What the files say, before it is known to fit together.
@@ -49,6 +50,10 @@ pub(super) struct RawCluster {
     pub(super) warm_up: Option<At<Duration>>,
     pub(super) min_share: Option<At<u8>>,
     pub(super) max_share: Option<At<u8>>,
+    pub(super) checks: Vec<At<Check>>,
+    pub(super) checks_mode: Option<At<CheckMode>>,
+    pub(super) on_failure: Option<At<OnFailure>>,
+    pub(super) when_all_fail: Option<At<WhenAllFail>>,
     pub(super) heartbeat: Option<At<Duration>>,
     pub(super) dead_after: Option<At<Duration>>,
     pub(super) sticky_idle: Option<At<Duration>>,
@@ -76,6 +81,10 @@ impl RawCluster {
             warm_up: None,
             min_share: None,
             max_share: None,
+            checks: Vec::new(),
+            checks_mode: None,
+            on_failure: None,
+            when_all_fail: None,
             heartbeat: None,
             dead_after: None,
             sticky_idle: None,
@@ -85,7 +94,7 @@ impl RawCluster {
     }
 }
 
-const CLUSTER_FIELDS: [&str; 19] = [
+const CLUSTER_FIELDS: [&str; 23] = [
     "id",
     "interfaces",
     "addresses",
@@ -100,6 +109,10 @@ const CLUSTER_FIELDS: [&str; 19] = [
     "warm_up_s",
     "min_share_percent",
     "max_share_percent",
+    "checks",
+    "checks_mode",
+    "on_failure",
+    "when_all_fail",
     "heartbeat_ms",
     "dead_after_ms",
     "sticky_idle_s",
@@ -147,7 +160,12 @@ impl Reader<'_> {
     }
 
     /// The fields of a struct, each known and given once.
-    fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Vec<&'n Field> {
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+    ) -> Vec<&'n Field> {
         let fields = match &node.value {
             Value::Struct(_, fields) => fields,
             Value::Tuple(_, items) if items.is_empty() => return Vec::new(),
@@ -305,6 +323,19 @@ impl Reader<'_> {
                 "max_share_percent" => {
                     let share = self.number(name, value, 1..=100);
                     self.put(&mut raw.max_share, name, share);
+                }
+                "checks" => self.checks(&mut raw.checks, value),
+                "checks_mode" => {
+                    let mode = self.checks_mode(value);
+                    self.put(&mut raw.checks_mode, name, mode);
+                }
+                "on_failure" => {
+                    let on_failure = self.on_failure(value);
+                    self.put(&mut raw.on_failure, name, on_failure);
+                }
+                "when_all_fail" => {
+                    let when_all_fail = self.when_all_fail(value);
+                    self.put(&mut raw.when_all_fail, name, when_all_fail);
                 }
                 "heartbeat_ms" => {
                     let heartbeat = self.duration(name, value, 5..=10_000, Duration::from_millis);

@@ -51,6 +51,9 @@ pub trait System {
 
     /// The user that the daemon runs as.
     fn user(&self) -> u32;
+
+    /// Whether there is a program at this path.
+    fn is_program(&self, path: &Path) -> bool;
 }
 
 /// The host that the daemon runs on, in its network namespace.
@@ -103,6 +106,11 @@ impl System for Host {
         std::fs::read_to_string("/etc/machine-id").ok()
     }
 
+    fn is_program(&self, path: &Path) -> bool {
+        const EXECUTE: u32 = 0o111;
+        std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & EXECUTE != 0)
+    }
+
     fn user(&self) -> u32 {
         nix::unistd::geteuid().as_raw()
     }
@@ -149,6 +157,10 @@ impl System for Overlay<'_> {
 
     fn machine_id(&self) -> Option<String> {
         self.system.machine_id()
+    }
+
+    fn is_program(&self, path: &Path) -> bool {
+        self.system.is_program(path)
     }
 
     fn user(&self) -> u32 {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 mod accepted;
+mod checks;
 mod edits;
 mod files;
 mod grammar;
@@ -96,6 +97,10 @@ impl System for Fake {
 
     fn user(&self) -> u32 {
         self.user
+    }
+
+    fn is_program(&self, path: &Path) -> bool {
+        path == Path::new("/usr/bin/probe")
     }
 }
 

@@ -180,7 +180,7 @@ impl Reader<'_> {
     }
 
     /// The items of a list.
-    fn items<'n>(&mut self, field: &str, node: &'n Node, allowed: &str) -> &'n [Node] {
+    pub(super) fn items<'n>(&mut self, field: &str, node: &'n Node, allowed: &str) -> &'n [Node] {
         match &node.value {
             Value::List(items) => items,
             _ => {
@@ -198,7 +198,7 @@ impl Reader<'_> {
     }
 
     /// Adds an item of a list: twice in one file is a mistake, in two files it is agreement.
-    fn append<T: PartialEq>(&mut self, list: &mut Vec<At<T>>, field: &str, item: At<T>) {
+    pub(super) fn append<T: PartialEq>(&mut self, list: &mut Vec<At<T>>, field: &str, item: At<T>) {
         match list.iter().find(|other| other.value == item.value) {
             None => list.push(item),
             Some(earlier) if earlier.spot.is_in(self.file) => {

@@ -136,12 +136,13 @@ fn unknown_fields() {
         "wieght: 7,",
         "/etc/nlbd/nlbd.ron:6:13: unknown field `wieght`; allowed: id, interfaces, addresses, \
          mode, mac, ethertype, ports, key_file, insecure, weight, weight_interval_s, \
-         warm_up_s, min_share_percent, max_share_percent, heartbeat_ms, dead_after_ms, sticky_idle_s, offload, min_members",
+         warm_up_s, min_share_percent, max_share_percent, checks, checks_mode, on_failure, \
+         when_all_fail, heartbeat_ms, dead_after_ms, sticky_idle_s, offload, min_members",
     );
     assert!(
-        Fake::with(&cluster("checks: [Tcp(port: 80)],"))
+        Fake::with(&cluster("healths: [Tcp(port: 80)],"))
             .errors()
-            .starts_with("/etc/nlbd/nlbd.ron:6:13: unknown field `checks`; allowed: id,")
+            .starts_with("/etc/nlbd/nlbd.ron:6:13: unknown field `healths`; allowed: id,")
     );
     assert_eq!(
         Fake::with("(\n  nodes: ()\n)").errors(),
