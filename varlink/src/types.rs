@@ -65,11 +65,28 @@ pub struct Cluster {
     /// Packets that wait for a verdict.
     pub held: u64,
     pub nodes: Vec<Node>,
+    /// The checks of the service on this node.
+    pub checks: Vec<Check>,
     /// Frames and packets that were dropped, by reason. Reasons that never occurred are there
     /// with 0.
     pub drops: BTreeMap<String, u64>,
     /// What else is counted.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A health check of the service on the answering node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Check {
+    /// What is looked at.
+    pub name: String,
+    /// Whether it passes; nothing before its first run has ended.
+    pub passes: Option<bool>,
+    /// How long ago that last changed.
+    pub changed_ms: Option<u64>,
+    /// What the last run said.
+    pub message: String,
+    pub runs: u64,
+    pub failures: u64,
 }
 
 /// A node of a cluster.

@@ -5,9 +5,9 @@ mod fake;
 
 use fake::{Fake, Served};
 use nlb_varlink::{
-    BucketRange, Buckets, Changed, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon, Error,
-    Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node, NodeName,
-    Status,
+    BucketRange, Buckets, Changed, Check, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon,
+    Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node,
+    NodeName, Status,
 };
 use zlink::idl::{CustomType, Interface, Type};
 use zlink::introspect::{self, CustomType as _, Type as _};
@@ -29,9 +29,10 @@ fn plain(item: &impl ToString) -> String {
 fn types() {
     let interface = committed();
     assert_eq!(interface.name().to_string(), INTERFACE);
-    let ours: [&CustomType<'_>; 7] = [
+    let ours: [&CustomType<'_>; 8] = [
         Daemon::CUSTOM_TYPE,
         Node::CUSTOM_TYPE,
+        Check::CUSTOM_TYPE,
         Cluster::CUSTOM_TYPE,
         NodeName::CUSTOM_TYPE,
         BucketRange::CUSTOM_TYPE,

@@ -1,6 +1,6 @@
 //! Whether all is well, in words, and why not.
 
-use nlb_varlink::{Cluster, Node, Status};
+use nlb_varlink::{Check, Cluster, Node, Status};
 
 use super::{Paint, count, table, time};
 
@@ -51,6 +51,9 @@ fn cluster(cluster: &Cluster, paint: Paint) -> String {
     line("interfaces", format!("{interfaces}; cluster MAC {} ({})", cluster.mac, cluster.mode));
     line("this node", this_node(cluster));
     line("clients", clients(cluster));
+    for check in &cluster.checks {
+        line("check", self::check(check));
+    }
     text.push('\n');
     let row = |node: &Node| {
         vec![
@@ -74,6 +77,17 @@ fn this_node(cluster: &Cluster) -> String {
     let (state, mode) = (&cluster.state, &cluster.weight_mode);
     let path = &cluster.kernel_path;
     format!("{state} for {uptime}, weight {weight} ({mode}), new clients by {path}")
+}
+
+fn check(check: &Check) -> String {
+    let (name, message) = (&check.name, &check.message);
+    let word = match check.passes {
+        Some(true) => "passes",
+        Some(false) => "FAILS",
+        None => return format!("{name} has not run yet"),
+    };
+    let since = time::span(check.changed_ms.unwrap_or_default());
+    format!("{name} {word} for {since}: {message}")
 }
 
 fn clients(cluster: &Cluster) -> String {

@@ -63,6 +63,7 @@ pub(crate) fn status() -> Status {
             pins: 0,
             held: 0,
             nodes: vec![node(1, 1366), node(2, 1365), node(3, 1365)],
+            checks: Vec::new(),
             drops: [("bad_tag".to_owned(), 0), ("replayed".to_owned(), 0)].into(),
             counters: [("overlaps".to_owned(), 0)].into(),
         }],

@@ -35,8 +35,8 @@ pub struct CheckView {
     pub name: String,
     /// Whether it passes; `None` before its first run has ended.
     pub passes: Option<bool>,
-    /// When that last changed.
-    pub changed: Option<Time>,
+    /// How long ago that last changed.
+    pub changed: Option<Duration>,
     /// What the last run said.
     pub message: String,
     /// How many runs have ended.
@@ -85,6 +85,7 @@ struct Entry {
     check: Arc<Check>,
     gauge: Gauge,
     view: CheckView,
+    changed: Option<Time>,
     _task: Task,
 }
 
@@ -149,7 +150,14 @@ impl Checks {
             failures: 0,
         };
         let gauge = Gauge::new(&check.pace);
-        Entry { number, check, gauge, view, _task: Task(tokio::spawn(task).abort_handle()) }
+        Entry {
+            number,
+            check,
+            gauge,
+            view,
+            changed: None,
+            _task: Task(tokio::spawn(task).abort_handle()),
+        }
     }
 
     /// Takes a report in; gives what changed by it, if anything did.
@@ -166,7 +174,7 @@ impl Checks {
             return None;
         }
         view.passes = entry.gauge.passes();
-        view.changed = Some(now);
+        entry.changed = Some(now);
         let (name, message) = (&view.name, &view.message);
         let (kind, what) = match (passed, first) {
             (false, _) => ("check-failed", "fails"),
@@ -203,8 +211,12 @@ impl Checks {
 
     /// Every check, in the order of the configuration.
     #[must_use]
-    pub fn views(&self) -> Vec<CheckView> {
-        self.entries.iter().map(|entry| entry.view.clone()).collect()
+    pub fn views(&self, now: Time) -> Vec<CheckView> {
+        let view = |entry: &Entry| CheckView {
+            changed: entry.changed.map(|at| now.since(at)),
+            ..entry.view.clone()
+        };
+        self.entries.iter().map(view).collect()
     }
 }
 

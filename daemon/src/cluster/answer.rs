@@ -131,6 +131,7 @@ impl Supervisor {
             let path = self.kernel_path(&running.config);
             let mut facts = ClusterFacts::new(&running.config, path);
             facts.weight = running.weigher.source();
+            facts.checks = running.checking.checks.views(now());
             facts.uptime = now().since(running.started);
             facts.drops = running.drops();
             facts.queue = running.queue;

@@ -66,6 +66,7 @@ fn status() -> StatusView {
             timing: Timing::default(),
             weight: WeightSource::LoadAverage,
             kernel_path: KernelPath::IptablesNfqueue,
+            checks: Vec::new(),
             uptime: Duration::from_secs(90),
             drops: [("bad_tag", 3)].into(),
             counters: [("queue_packets", 9)].into(),

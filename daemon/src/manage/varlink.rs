@@ -17,6 +17,7 @@ use super::handle::{Caller, Handle};
 use super::request::{ManageError, Reply, Request};
 use super::view::{DaemonView, StatusView};
 use super::words::{self, Names, milliseconds, text};
+use crate::check::CheckView;
 use crate::config::AddInterface;
 
 /// Clients that are listed unless more or fewer are asked for, and at most.
@@ -246,8 +247,20 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         pins: snapshot.pins as u64,
         held: snapshot.held as u64,
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
+        checks: facts.checks.iter().map(wire_check).collect(),
         drops: named(view.drops()),
         counters: named(view.counters()),
+    }
+}
+
+fn wire_check(check: &CheckView) -> wire::Check {
+    wire::Check {
+        name: check.name.clone(),
+        passes: check.passes,
+        changed_ms: check.changed.map(milliseconds),
+        message: check.message.clone(),
+        runs: check.runs,
+        failures: check.failures,
     }
 }
 

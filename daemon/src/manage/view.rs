@@ -10,6 +10,7 @@ use nlb_engine::manage::{Counters, Snapshot};
 use nlb_protocol::{MacAddr, MacMode, NodeId};
 
 use super::observed::Observed;
+use crate::check::CheckView;
 use crate::config::ClusterConfig;
 use crate::weight::WeightSource;
 
@@ -72,6 +73,8 @@ pub struct ClusterFacts {
     pub weight: WeightSource,
     /// How new clients reach the stage.
     pub kernel_path: KernelPath,
+    /// The checks of its service here.
+    pub checks: Vec<CheckView>,
     /// How long this node has been at it.
     pub uptime: Duration,
     /// What the driver dropped, by reason: frames that did not decode, packets that the queue
@@ -100,6 +103,7 @@ impl ClusterFacts {
             timing: config.timing,
             weight: config.weight,
             kernel_path,
+            checks: Vec::new(),
             uptime: Duration::ZERO,
             drops: BTreeMap::new(),
             counters: BTreeMap::new(),

@@ -59,7 +59,7 @@ async fn a_service_ends_and_comes_back() {
     assert_eq!(watched.until(Health::Well).await, ["check-passed"]);
     drop(listener);
     assert_eq!(watched.until(Health::Ill).await, ["check-failed"]);
-    let view = &watched.checks.views()[0];
+    let view = &watched.checks.views(Time::ZERO)[0];
     assert!(view.failures >= 3 && view.runs > view.failures, "{view:?}");
     assert!(view.message.starts_with("cannot connect: Connection refused"), "{view:?}");
     let _listener = TcpListener::bind(server).await.unwrap();
@@ -76,10 +76,13 @@ async fn other_rules_leave_checks_alone_that_they_keep() {
     let any = CheckRules { mode: CheckMode::Any, ..watched.checks.rules.clone() };
     watched.checks.take_up(&any);
     watched.until(Health::Well).await;
-    let runs = watched.checks.views()[0].runs;
+    let runs = watched.checks.views(Time::ZERO)[0].runs;
     watched.checks.take_up(&rules(vec![kept]));
-    assert_eq!(watched.checks.views().len(), 1);
-    assert_eq!((watched.checks.views()[0].runs, watched.checks.health()), (runs, Health::Well));
+    assert_eq!(watched.checks.views(Time::ZERO).len(), 1);
+    assert_eq!(
+        (watched.checks.views(Time::ZERO)[0].runs, watched.checks.health()),
+        (runs, Health::Well)
+    );
     watched.checks.take_up(&CheckRules::default());
     assert_eq!(watched.checks.health(), Health::Unknown);
 }
@@ -110,7 +113,7 @@ async fn one_that_hangs_has_failed() {
     let check = Check { kind: Kind::Http(Box::new(http)), pace: PACE };
     let mut watched = Watched::start(&rules(vec![check]));
     watched.until(Health::Ill).await;
-    assert_eq!(watched.checks.views()[0].message, "timed out");
+    assert_eq!(watched.checks.views(Time::ZERO)[0].message, "timed out");
 }
 
 #[tokio::test]
@@ -118,5 +121,8 @@ async fn units_without_a_bus() {
     let check = Check { kind: Kind::Unit("nginx.service".to_owned()), pace: PACE };
     let mut watched = Watched::start(&rules(vec![check]));
     watched.until(Health::Ill).await;
-    assert_eq!(watched.checks.views()[0].message, "no bus: nlbd was started with --bus none");
+    assert_eq!(
+        watched.checks.views(Time::ZERO)[0].message,
+        "no bus: nlbd was started with --bus none"
+    );
 }
