@@ -51,6 +51,8 @@ Exit status:
   3  the daemon cannot be reached
   4  no permission
   5  asked whether all is well (status, preflight), and it is not
+  6  drain --wait: the time is over, and clients were left
+  7  drain --wait: the node drains no longer
 
 Examples:
   Start a cluster on the first server, then join it on the next one (with the same key):
@@ -164,12 +166,22 @@ pub enum Verb {
         cluster: Option<String>,
     },
     /// Take no new clients and keep the old ones
+    ///
+    /// It lasts until undrain, also over a restart of the daemon; with a timeout the node leaves
+    /// when the time is over or nobody is left. Where no other node is active it is refused.
     Drain {
         /// The cluster
         cluster: Option<String>,
-        /// Leave after so many seconds, even if clients remain
+        /// Leave after so many seconds, even if clients remain; earlier as soon as nobody is left
         #[arg(long, value_name = "SECONDS")]
         timeout: Option<u32>,
+        /// Look on until no client is left (exit status 0), the time is over (6), or the node
+        /// drains no longer (7). Interrupting ends the looking on, and not the drain
+        #[arg(long)]
+        wait: bool,
+        /// Also if no other node is active: nobody takes new clients then
+        #[arg(long)]
+        force: bool,
     },
     /// Announce that the daemon is about to be restarted, so that no client notices
     ///

@@ -6,6 +6,8 @@ use std::path::Path;
 use nlb_varlink::{ClientError, Error};
 use serde_json::json;
 
+use crate::drain::Unfinished;
+
 /// Why the command did not succeed.
 #[derive(Debug)]
 pub enum Failure {
@@ -15,6 +17,15 @@ pub enum Failure {
     Lines(usize),
     /// The daemon ended while it was followed.
     Ended,
+    /// A drain that was looked on was not finished.
+    Drain(Unfinished),
+    /// systemd could not be asked whether it restarts a unit.
+    NoSystemd {
+        /// The unit.
+        unit: String,
+        /// Why not.
+        reason: String,
+    },
     /// A full-screen view without a screen.
     NoTerminal,
     /// Input or output broke.
@@ -42,7 +53,12 @@ impl Failure {
             Self::Call(
                 ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
             ) => 4,
+            Self::Drain(Unfinished::TimeOver(_)) => 6,
+            Self::Drain(Unfinished::NotDraining) => 7,
+            // As a shell says of whatever SIGINT ended.
+            Self::Drain(Unfinished::Interrupted) => 130,
             Self::Call(ClientError::Refused(_))
+            | Self::NoSystemd { .. }
             | Self::Lines(_)
             | Self::NoTerminal
             | Self::Output(_) => 1,
@@ -63,6 +79,10 @@ impl Failure {
                 Error::Refused { .. } => "refused",
             },
             Self::Lines(_) => "invalid-value",
+            Self::Drain(Unfinished::TimeOver(_)) => "time-over",
+            Self::Drain(Unfinished::NotDraining) => "not-draining",
+            Self::Drain(Unfinished::Interrupted) => "interrupted",
+            Self::NoSystemd { .. } => "no-systemd",
             Self::NoTerminal => "no-terminal",
             Self::Output(_) => "output",
         }
@@ -73,6 +93,16 @@ impl Failure {
             Self::Call(error) => error.to_string(),
             Self::Lines(1) => "one line of the input was no weight".to_owned(),
             Self::Lines(count) => format!("{count} lines of the input were no weights"),
+            Self::Drain(Unfinished::TimeOver(left)) => {
+                format!("the time is over, and clients were left ({left}); the node leaves")
+            }
+            Self::Drain(Unfinished::NotDraining) => "the node drains no longer".to_owned(),
+            Self::Drain(Unfinished::Interrupted) => {
+                "no longer looking on; the node goes on draining".to_owned()
+            }
+            Self::NoSystemd { unit, reason } => {
+                format!("systemd cannot be asked whether it restarts {unit}: {reason}")
+            }
             Self::NoTerminal => "top needs a terminal to draw on".to_owned(),
             Self::Ended => "the daemon has ended".to_owned(),
             Self::Output(error) => error.to_string(),
@@ -94,6 +124,10 @@ impl Failure {
                 if known.is_empty() =>
             {
                 Some("start or join one: nlbctl addif INTERFACE --address ADDRESS".to_owned())
+            }
+            Self::Drain(Unfinished::Interrupted) => Some("end it: nlbctl undrain".to_owned()),
+            Self::NoSystemd { .. } => {
+                Some("to announce a restart in any case: nlbctl restart-hold".to_owned())
             }
             Self::NoTerminal => Some("for programs: nlbctl top --json, nlbctl status".to_owned()),
             _ => None,

@@ -5,10 +5,12 @@
 
 pub mod args;
 pub mod completions;
+pub mod drain;
 mod events;
 pub mod failure;
 pub mod metrics;
 pub mod preflight;
 pub mod render;
+mod restarting;
 pub mod run;
 pub mod top;

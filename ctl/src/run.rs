@@ -13,7 +13,8 @@ use crate::failure::Failure;
 use crate::metrics;
 use crate::preflight::{self, Level, Question};
 use crate::render::{self, Paint};
-use crate::{completions, top};
+use crate::restarting::is_restarting;
+use crate::{completions, drain, top};
 
 /// What was found where a verb judges; every other verb finds all well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +53,16 @@ pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         Verb::SetWeight { cluster, weight: WeightArgument::Stdin } => {
             weights_from_stdin(&socket, cluster, json).await?;
         }
-        Verb::RestartHold { if_restarting: true, unit, .. } if !is_restarting(unit) => {}
+        Verb::RestartHold { if_restarting: true, unit, .. } if !is_restarting(unit)? => {}
         Verb::Events { cluster, follow, lines } => {
             let (cluster, lines) = (cluster.as_deref(), *lines);
             let wanted = Wanted { cluster, follow: *follow, lines, json, paint };
             events::events(&socket, wanted).await?;
+        }
+        Verb::Drain { cluster, timeout, wait, force } => {
+            let (cluster, timeout) = (cluster.as_deref(), *timeout);
+            let wanted = drain::Wanted { cluster, timeout, force: *force, wait: *wait, json };
+            drain::drain(&socket, wanted).await?;
         }
         Verb::Status { cluster } => {
             let mut daemon = Connection::connect(&socket).await?;
@@ -144,12 +150,6 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             let (done, same) = ("This node leaves the cluster.", "This node had left already.");
             either(json, &changed, |changed| render::changed(changed, done, same))?
         }
-        Verb::Drain { cluster, timeout } => {
-            let changed = daemon.drain(cluster.as_deref(), timeout.map(i64::from)).await?;
-            let done = "This node takes no new clients.";
-            let same = "This node took no new clients already.";
-            either(json, &changed, |changed| render::changed(changed, done, same))?
-        }
         Verb::RestartHold { hold, .. } => {
             let changed = daemon.restart_hold(i64::from(*hold)).await?;
             let done = "The next end of the daemon, within a minute, is a restart.";
@@ -175,28 +175,13 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             either(json, &checked, render::checked)?
         }
         // These print for themselves.
-        Verb::Events { .. }
+        Verb::Drain { .. }
+        | Verb::Events { .. }
         | Verb::Metrics
         | Verb::Status { .. }
         | Verb::Top { .. }
         | Verb::Preflight { .. }
         | Verb::Completions { .. } => String::new(),
-    })
-}
-
-/// Whether systemd has a job that restarts the unit. What cannot be asked is not restarting.
-fn is_restarting(unit: &str) -> bool {
-    let jobs = std::process::Command::new("systemctl")
-        .args(["list-jobs", "--no-legend", "--plain", "--full", unit])
-        .output();
-    jobs.is_ok_and(|jobs| names_restart(&String::from_utf8_lossy(&jobs.stdout), unit))
-}
-
-/// Whether a list of jobs (number, unit, type, state) has a restart of the unit.
-fn names_restart(jobs: &str, unit: &str) -> bool {
-    jobs.lines().any(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), [_, name, "restart" | "try-restart", ..] if *name == unit)
     })
 }
 

@@ -79,6 +79,7 @@ trait ClusterProxy {
         &mut self,
         cluster: Option<&str>,
         timeout_s: Option<i64>,
+        force: Option<bool>,
     ) -> zlink::Result<Result<Changed, Error>>;
     async fn restart_hold(&mut self, hold_s: i64) -> zlink::Result<Result<Changed, Error>>;
     async fn undrain(&mut self, cluster: Option<&str>) -> zlink::Result<Result<Changed, Error>>;
@@ -174,8 +175,9 @@ impl Connection {
         &mut self,
         cluster: Option<&str>,
         timeout_s: Option<i64>,
+        force: bool,
     ) -> Called<Changed> {
-        flat(self.0.drain(cluster, timeout_s).await)
+        flat(self.0.drain(cluster, timeout_s, Some(force)).await)
     }
 
     /// The daemon will be ended, to be started again within so many seconds.

@@ -49,6 +49,7 @@ pub enum Method {
     Drain {
         cluster: Option<String>,
         timeout_s: Option<i64>,
+        force: Option<bool>,
     },
     RestartHold {
         hold_s: i64,
@@ -109,9 +110,11 @@ impl Method {
                 cluster: p.optional("cluster")?,
             },
             "Leave" => Self::Leave { cluster: p.optional("cluster")? },
-            "Drain" => {
-                Self::Drain { cluster: p.optional("cluster")?, timeout_s: p.optional("timeout_s")? }
-            }
+            "Drain" => Self::Drain {
+                cluster: p.optional("cluster")?,
+                timeout_s: p.optional("timeout_s")?,
+                force: p.optional("force")?,
+            },
             "RestartHold" => Self::RestartHold { hold_s: p.required("hold_s")? },
             "Undrain" => Self::Undrain { cluster: p.optional("cluster")? },
             "Reload" => Self::Reload,

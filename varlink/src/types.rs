@@ -64,6 +64,8 @@ pub struct Cluster {
     pub pins: u64,
     /// Packets that wait for a verdict.
     pub held: u64,
+    /// How far this node has come with draining, if it shall drain.
+    pub drain: Option<Drain>,
     pub nodes: Vec<Node>,
     /// The checks of the service on this node.
     pub checks: Vec<Check>,
@@ -87,6 +89,16 @@ pub struct Check {
     pub message: String,
     pub runs: u64,
     pub failures: u64,
+}
+
+/// How far a node has come with draining.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Drain {
+    /// Clients that are left; once the node leaves: that were left when it began to.
+    pub clients: u64,
+    pub clients_at_start: u64,
+    /// When this is over it leaves in any case; without, it does not leave.
+    pub left_ms: Option<u64>,
 }
 
 /// A node of a cluster.

@@ -141,6 +141,9 @@ pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
 /// What an administrator should know although all may be well.
 fn remarks(cluster: &Cluster) -> Vec<String> {
     let mut remarks = Vec::new();
+    if let Some(drain) = &cluster.drain {
+        remarks.push(format!("draining: {}", crate::drain::words(drain)));
+    }
     if cluster.insecure {
         remarks.push("no key: anybody on the segment can join or disturb the cluster".to_owned());
     }

@@ -13,7 +13,7 @@ pub mod plan;
 pub mod time;
 
 pub use config::{Config, Limits, Timing};
-pub use engine::{Engine, Life, Saved, Transmit, Withdraw, frames_bound};
+pub use engine::{Drain, Engine, Life, Saved, Transmit, Withdraw, frames_bound};
 pub use notice::{FenceCause, Notice};
 pub use packet::{ClientPacket, DropCause, Finding, PacketId, Verdict};
 pub use plan::{Generation, KernelPlan};

@@ -23,10 +23,13 @@ pub enum Command {
         /// For how long at most.
         hold: Duration,
     },
-    /// Own no buckets, keep the clients (R10). With a time given, leave when it is over.
+    /// Own no buckets, keep the clients (R10). With a time given, leave when it is over or nobody
+    /// is left.
     Drain {
         /// When to give up on the clients that remain.
         timeout: Option<Duration>,
+        /// Also where no other node is active.
+        force: bool,
     },
     /// Take a share again.
     Undrain,
@@ -50,6 +53,12 @@ pub enum CommandError {
     /// The process ends, and another goes on.
     #[error("the daemon is about to restart")]
     Restarting,
+    /// New clients would be answered by nobody.
+    #[error(
+        "no other node is active, so nobody would take new clients; it is done all the same with \
+         force"
+    )]
+    NobodyElse,
     /// A hold that cannot be.
     #[error("hold: found another time; allowed: {} to {} ms", least.as_millis(), most.as_millis())]
     Hold {
@@ -150,10 +159,23 @@ pub struct Snapshot {
     pub pin_version: PinVersion,
     /// How many packets wait for a verdict.
     pub held: usize,
+    /// How far the node has come with draining, if it shall drain.
+    pub drain: Option<DrainView>,
     /// Every node, this one included, in rising order of the ids.
     pub nodes: Vec<NodeView>,
     /// The counters.
     pub counters: Counters,
+}
+
+/// How far a node has come with draining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainView {
+    /// How many clients are left; after the node began to leave: how many were left then.
+    pub clients: usize,
+    /// The most that there were since it was told to drain.
+    pub clients_at_start: usize,
+    /// How long until it leaves in any case; `None`: it does not leave.
+    pub time_left: Option<Duration>,
 }
 
 /// Who has a bucket.

@@ -73,8 +73,8 @@ impl Supervisor {
                             of it, remove its interfaces with `nlbctl delif`";
                 Ok(Reply::Done(Done { outcome, notes: vec![note.to_owned()] }))
             }
-            Request::Drain { cluster, timeout } => {
-                self.command(cluster.as_deref(), Command::Drain { timeout }).await
+            Request::Drain { cluster, timeout, force } => {
+                self.command(cluster.as_deref(), Command::Drain { timeout, force }).await
             }
             Request::RestartHold { hold } => {
                 self.expect_restart(hold);

@@ -176,6 +176,8 @@ impl Runtime {
         match request {
             ClusterRequest::Command(command, reply) => {
                 let outcome = engine.handle_command(command, now());
+                // Whoever is told that it is done sees it in the status.
+                self.publish(now());
                 let _ = reply.send(outcome);
             }
             ClusterRequest::Buckets(reply) => {

@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nlb_engine::{Life, Saved, Time};
+use nlb_engine::{Drain, Life, Saved, Time};
 use nlb_protocol::frame::PeerAck;
 use nlb_protocol::{Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const LENGTH: usize = 4096;
 
 /// Names the shape of this file and of the kernel's rules. Whoever changes the file, the name of
 /// a chain, or the definition of a set, raises it: the next process then begins anew.
-const SHAPE: u32 = 1;
+const SHAPE: u32 = 2;
 
 /// What a cluster's name is followed by.
 const ENDING: &str = "state";
@@ -39,8 +39,8 @@ struct Record {
     /// What the first key makes: another key is another cluster.
     key: u32,
     life: Option<SavedLife>,
-    /// `Some(None)`: until told otherwise.
-    drain: Option<Option<u64>>,
+    /// Until when, if not until told otherwise, and the most clients.
+    drain: Option<(Option<u64>, usize)>,
     /// Node, low halves of incarnation and sequence, and the time.
     away: Vec<(u64, u32, u16, u64)>,
 }
@@ -138,7 +138,9 @@ impl Record {
         });
         Some(Saved {
             life: life.and_then(|life| life.engine()),
-            drain: found.drain.map(|until| until.map(Time::from_nanos)),
+            drain: found
+                .drain
+                .map(|(until, most)| Drain { until: until.map(Time::from_nanos), most }),
             away: away.collect(),
         })
     }
@@ -149,7 +151,7 @@ impl Record {
         });
         Self {
             life: saved.life.map(SavedLife::from),
-            drain: saved.drain.map(|until| until.map(Time::as_nanos)),
+            drain: saved.drain.map(|drain| (drain.until.map(Time::as_nanos), drain.most)),
             away: away.collect(),
             ..self.clone()
         }

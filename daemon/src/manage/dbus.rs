@@ -88,7 +88,7 @@ fn request(call: Call) -> Result<Request, ManageError> {
         }
         Call::Drain { cluster, timeout_s } => {
             let timeout = timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
-            Request::Drain { cluster: Some(cluster), timeout }
+            Request::Drain { cluster: Some(cluster), timeout, force: false }
         }
         Call::Undrain { cluster } => Request::Undrain { cluster: Some(cluster) },
         Call::Leave { cluster } => Request::Leave { cluster: Some(cluster) },

@@ -35,8 +35,9 @@ pub enum Request {
     RemoveInterface { cluster: Option<String>, interface: String },
     /// Hand everything over and be gone. Answered by [`Reply::Done`].
     Leave { cluster: Option<String> },
-    /// Own no buckets, keep the clients. Answered by [`Reply::Done`].
-    Drain { cluster: Option<String>, timeout: Option<Duration> },
+    /// Own no buckets, keep the clients; `force`: also where no other node is active. Answered by
+    /// [`Reply::Done`].
+    Drain { cluster: Option<String>, timeout: Option<Duration>, force: bool },
     /// The daemon will be ended, to be started again within so long. Answered by [`Reply::Done`].
     RestartHold { hold: Duration },
     /// Take a share again. Answered by [`Reply::Done`].

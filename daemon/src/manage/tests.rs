@@ -87,6 +87,7 @@ fn status() -> StatusView {
             pins: 0,
             pin_version: PinVersion(0),
             held: 0,
+            drain: None,
             nodes: vec![node(1, "n1"), node(2, "")],
             counters: Counters { replayed: 5, ..Counters::default() },
         },
@@ -209,7 +210,7 @@ async fn everybody_may_read_and_few_may_change() {
         Request::AddInterface(crate::config::AddInterface::default()),
         Request::RemoveInterface { cluster: None, interface: "eth0".to_owned() },
         Request::Leave { cluster: None },
-        Request::Drain { cluster: None, timeout: None },
+        Request::Drain { cluster: None, timeout: None, force: false },
         Request::Undrain { cluster: None },
         Request::RestartHold { hold: core::time::Duration::from_secs(30) },
         Request::Reload,
@@ -320,14 +321,14 @@ async fn changes_over_the_socket() {
     let (mut client, _directory) = connected(me()).await;
     assert!(client.set_weight(None, 7).await.unwrap().changed);
     assert!(!client.set_weight(None, 100).await.unwrap().changed);
-    assert!(client.drain(None, Some(5)).await.unwrap().changed);
+    assert!(client.drain(None, Some(5), false).await.unwrap().changed);
     let invalid = [
         client.set_weight(None, 0).await.map(drop),
         client.set_weight(None, 65536).await.map(drop),
         client.set_weight_mode(None, "guess").await.map(drop),
         client.explain(None, "localhost").await.map(drop),
         client.clients(None, Some(0)).await.map(drop),
-        client.drain(None, Some(-1)).await.map(drop),
+        client.drain(None, Some(-1), true).await.map(drop),
         client.add_interface("eth0", None, &[], Some("any"), None).await.map(drop),
         client.add_interface("eth0", None, &[], None, Some(0)).await.map(drop),
         client.add_interface("eth0", None, &["x".to_owned()], None, None).await.map(drop),

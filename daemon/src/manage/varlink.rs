@@ -127,12 +127,13 @@ fn request(method: Method) -> Result<Request, Error> {
             Request::RemoveInterface { interface, cluster }
         }
         Method::Leave { cluster } => Request::Leave { cluster },
-        Method::Drain { cluster, timeout_s } => {
+        Method::Drain { cluster, timeout_s, force } => {
             let timeout = timeout_s.map(|timeout| match u64::try_from(timeout) {
                 Ok(seconds) if timeout <= MAX_DRAIN_S => Ok(Duration::from_secs(seconds)),
                 _ => Err(invalid("timeout_s", timeout, &format!("0 to {MAX_DRAIN_S}"))),
             });
-            Request::Drain { cluster, timeout: timeout.transpose()? }
+            let force = force.unwrap_or(false);
+            Request::Drain { cluster, timeout: timeout.transpose()?, force }
         }
         Method::RestartHold { hold_s } => {
             let seconds = u64::try_from(hold_s).ok().filter(|s| (1..=MAX_HOLD_S).contains(s));
@@ -246,6 +247,11 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         clients: snapshot.clients as u64,
         pins: snapshot.pins as u64,
         held: snapshot.held as u64,
+        drain: snapshot.drain.map(|drain| wire::Drain {
+            clients: drain.clients as u64,
+            clients_at_start: drain.clients_at_start as u64,
+            left_ms: drain.time_left.map(milliseconds),
+        }),
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
         checks: facts.checks.iter().map(wire_check).collect(),
         drops: named(view.drops()),

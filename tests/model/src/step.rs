@@ -49,7 +49,7 @@ impl Order {
                 Command::SetWeight(Weight::new(weight).unwrap_or(Weight::DEFAULT))
             }
             Self::Leave => Command::Leave,
-            Self::Drain => Command::Drain { timeout: None },
+            Self::Drain => Command::Drain { timeout: None, force: true },
             Self::Undrain => Command::Undrain,
         }
     }

@@ -39,11 +39,8 @@ impl Engine {
                 self.begin_restart(hold)?;
                 Outcome::Changed
             }
-            Command::Drain { timeout } => {
-                let known = self.drain.is_some();
-                self.drain = Some(timeout.map(|timeout| self.now + timeout));
-                self.raise(Event::Drain, None);
-                if known { Outcome::Unchanged } else { Outcome::Changed }
+            Command::Drain { timeout, force } => {
+                self.begin_drain(timeout.map(|timeout| self.now + timeout), force)?
             }
             Command::Undrain => {
                 let known = self.drain.take().is_some();

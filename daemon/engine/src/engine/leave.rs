@@ -1,4 +1,4 @@
-//! The way out: R9 (SPEC 6.10), and the end of draining (R10).
+//! The way out: R9 (SPEC 6.10).
 //!
 //! Handing (every packet is diverted to the stage, buckets go to their new owners) -> Lingering
 //! (clients that are in the middle of something finish) -> Closing (nobody is answered any more, and
@@ -13,7 +13,6 @@ use nlb_protocol::frame::State;
 use super::Engine;
 use super::machine::Event;
 use super::restart::Restart;
-use crate::manage::Command;
 use crate::notice::Notice;
 use crate::time::Time;
 
@@ -202,19 +201,7 @@ impl Engine {
         }
     }
 
-    /// A drain with a time given ends with leaving.
-    pub(super) fn step_drain(&mut self) {
-        if let Some(Some(until)) = self.drain
-            && self.now >= until
-            && self.state != State::Leaving
-        {
-            let now = self.now;
-            // Cannot fail: the node is not leaving.
-            let _ = self.handle_command(Command::Leave, now);
-        }
-    }
-
-    /// Deadlines of leaving and draining.
+    /// Deadlines of leaving.
     pub(super) fn leave_deadlines(&self, note: &mut impl FnMut(Time)) {
         let timing = &self.config.timing;
         match self.leave {
@@ -225,11 +212,6 @@ impl Engine {
             }
             Leave::Closing { since } => note(since + timing.skew()),
             Leave::No | Leave::Withdrawing | Leave::Parting { .. } | Leave::Gone => {}
-        }
-        if let Some(Some(until)) = self.drain
-            && self.state != State::Leaving
-        {
-            note(until);
         }
     }
 }

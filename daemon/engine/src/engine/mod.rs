@@ -6,7 +6,7 @@
 //! [`view`] view, epoch and table, [`buckets`] release and acquire, [`clients`] and [`stage`] the
 //! clients and their packets, [`pins`] the own pin log, [`replica`] the copies of the others',
 //! [`moving`] work on many clients, [`addresses`] sets of them, [`refused`] clients of others,
-//! [`kernel`] what the kernel was told, [`leave`] the way out, [`restart`] and [`resume`] from one
+//! [`kernel`] what the kernel was told, [`leave`] the way out, [`drain`] before it, [`restart`] and [`resume`] from one
 //! process to the next, [`sender`] and [`transmit`] what leaves, [`service`] load and health,
 //! [`read`] what people see, [`hash`] what makes two engines alike.
 
@@ -14,6 +14,7 @@ mod addresses;
 mod buckets;
 mod clients;
 mod command;
+mod drain;
 mod fence;
 mod gone;
 mod hash;
@@ -52,6 +53,8 @@ use nlb_protocol::frame::{Frame, Load, PeerAck, State};
 use nlb_protocol::{Buckets, Sequence, Weight};
 
 use self::clients::{Clients, Waiting};
+pub use self::drain::Drain;
+use self::drain::Draining;
 use self::idle::Sweep;
 use self::kernel::{Filter, Kernel};
 use self::leave::Leave;
@@ -126,8 +129,8 @@ pub struct Engine {
     /// What the node says of its load.
     load: Load,
     service: Service,
-    /// Draining is wanted, and until when.
-    drain: Option<Option<Time>>,
+    /// Draining is wanted.
+    drain: Option<Draining>,
     /// Sending made something possible: look at the rules before the next frame.
     recheck: bool,
     /// The search for idle clients.

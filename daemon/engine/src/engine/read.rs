@@ -107,6 +107,7 @@ impl Engine {
             pins: self.log.len(),
             pin_version: self.log.version(),
             held: self.waiting.len(),
+            drain: self.read_drain(now),
             nodes,
             counters: self.counters,
         }

@@ -12,6 +12,7 @@ use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{Epoch, Incarnation, PinVersion, Sequence, Weight};
 
 use super::Engine;
+use super::drain::{Drain, Draining};
 use super::kernel::Kernel;
 use super::machine;
 use super::restart::Restart;
@@ -30,7 +31,7 @@ pub struct Saved {
     /// The rights, if there are any that the next process can take up.
     pub life: Option<Life>,
     /// The drain that is wanted, and until when.
-    pub drain: Option<Option<Time>>,
+    pub drain: Option<Drain>,
     /// Peers that restart, as they were last heard, and until when they are kept.
     pub away: Vec<(PeerAck, Time)>,
 }
@@ -68,7 +69,8 @@ impl Engine {
         now: Time,
     ) -> Self {
         let mut engine = Self::new(config, now);
-        engine.drain = saved.drain;
+        let lives_on = saved.life.is_some();
+        engine.drain = saved.drain.and_then(|drain| Draining::resume(drain, lives_on, now));
         engine.away.clone_from(&saved.away);
         let Some(life) = saved.life else { return engine };
         engine.config.incarnation = life.incarnation;
@@ -96,7 +98,8 @@ impl Engine {
     /// What is to be written down now: before a heartbeat is sent, and when it has left.
     #[must_use]
     pub fn saved(&self) -> Saved {
-        Saved { life: self.life(), drain: self.drain, away: self.kept_away().collect() }
+        let drain = self.drain.as_ref().and_then(Draining::wish);
+        Saved { life: self.life(), drain, away: self.kept_away().collect() }
     }
 
     /// Who restarts, and until when it is kept.

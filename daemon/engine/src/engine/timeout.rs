@@ -18,6 +18,7 @@ impl Engine {
         self.membership_deadlines(&mut note);
         self.move_deadlines(&mut note);
         self.leave_deadlines(&mut note);
+        self.drain_deadline(&mut note);
         self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
         self.ill_deadline().into_iter().for_each(&mut note);

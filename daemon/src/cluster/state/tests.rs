@@ -31,7 +31,11 @@ fn saved() -> Saved {
         planned: true,
     };
     let ack = PeerAck { node: NodeId(1), incarnation_low: 2, sequence_low: 3 };
-    Saved { life: Some(life), drain: Some(None), away: vec![(ack, now())] }
+    Saved {
+        life: Some(life),
+        drain: Some(Drain { until: Some(now()), most: 7 }),
+        away: vec![(ack, now())],
+    }
 }
 
 fn file(path: &Path) -> StateFile {

@@ -29,7 +29,7 @@ impl World {
             Fault::Drain(node, timeout) => {
                 let timeout = timeout.map(Duration::from_micros);
                 let units = if timeout.is_some() { 6 } else { 0 };
-                self.planned(node - 1, Command::Drain { timeout }, units)
+                self.planned(node - 1, Command::Drain { timeout, force: true }, units)
             }
             Fault::Restart { node, hold_us, away_us } => {
                 self.restart(node - 1, Duration::from_micros(hold_us), away_us * US)

@@ -203,7 +203,10 @@ fn acknowledgements_of_others_are_no_progress() {
     let mut segment = Segment::new(3);
     segment.run(SECOND * 2);
     let now = segment.now;
-    segment.node(2).handle_command(Command::Drain { timeout: None }, now).expect("active");
+    segment
+        .node(2)
+        .handle_command(Command::Drain { timeout: None, force: false }, now)
+        .expect("active");
     segment.run(SECOND);
     let clients = 3 * SLICE;
     let kept = admit(&mut segment, &[0], 0..clients).len();

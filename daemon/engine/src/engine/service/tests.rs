@@ -57,7 +57,7 @@ fn its_clients_are_released_and_answered_elsewhere() {
     let client = client.expect("the second node has a share");
     // Draining keeps it.
     let now = segment.now;
-    let drain = Command::Drain { timeout: None };
+    let drain = Command::Drain { timeout: None, force: true };
     segment.node(1).handle_command(drain, now).expect("it may drain");
     segment.run(SETTLED);
     assert_eq!(segment.packet(2, client)[1], Verdict::Accept);
