@@ -6,7 +6,7 @@ mod fake;
 use fake::{Fake, Served};
 use nlb_varlink::{
     BucketRange, Buckets, Changed, Check, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon,
-    Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node,
+    Drain, Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node,
     NodeName, Status,
 };
 use zlink::idl::{CustomType, Interface, Type};
@@ -29,10 +29,11 @@ fn plain(item: &impl ToString) -> String {
 fn types() {
     let interface = committed();
     assert_eq!(interface.name().to_string(), INTERFACE);
-    let ours: [&CustomType<'_>; 8] = [
+    let ours: [&CustomType<'_>; 9] = [
         Daemon::CUSTOM_TYPE,
         Node::CUSTOM_TYPE,
         Check::CUSTOM_TYPE,
+        Drain::CUSTOM_TYPE,
         Cluster::CUSTOM_TYPE,
         NodeName::CUSTOM_TYPE,
         BucketRange::CUSTOM_TYPE,
@@ -95,6 +96,7 @@ async fn parameters() {
             let value = match plain(input.ty()).trim_start_matches('?') {
                 "string" => serde_json::json!("x"),
                 "int" => serde_json::json!(1),
+                "bool" => serde_json::json!(true),
                 "[]string" => serde_json::json!(["x"]),
                 other => panic!("a type that this test does not know: {other}"),
             };
