@@ -175,7 +175,7 @@ fn refusals(bus: &Bus) -> Result<()> {
     for (words, said) in [
         (call("SetWeight", &["q", "0"]), "weight: found 0; allowed: 1 to 65535"),
         (call("SetWeight", &["u", "7"]), "SetWeight takes (q), found (u)"),
-        (call("SetWeightMode", &["s", "guess"]), "manual, loadavg, loadavg5 or loadavg15"),
+        (call("SetWeightMode", &["s", "guess"]), "loadavg15, cpu, memory or connections"),
         (call("Drain", &["u", "604801"]), "1 to 604800"),
         (call("Explain", &["s", "localhost"]), "an IPv4 or IPv6 address"),
         (call("GetClients", &["uu", "0", "0"]), "1 to 10000"),
