@@ -84,6 +84,7 @@ pub(crate) async fn drain(socket: &Path, wanted: Wanted<'_>) -> Result<(), Failu
 }
 
 /// Looks until the drain is over.
+#[expect(clippy::disallowed_methods, reason = "people wait in real time")]
 async fn watch(socket: &Path, name: &str, show: &mut Show) -> Result<End, Failure> {
     let mut last: Option<Drain> = None;
     let mut looked = Instant::now();
@@ -176,6 +177,7 @@ impl Show {
         Self { cluster: cluster.to_owned(), json, bar, said: None }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
     fn progress(&mut self, drain: &Drain) -> Result<(), Failure> {
         if let Some(bar) = &self.bar {
             bar.set_length(drain.clients_at_start);

@@ -1,6 +1,8 @@
 //! Commands of checks, by a real runner: commands that behave, and others. The runner gives up
 //! its privileges, so that these tests see the same whoever runs them; only root sees more.
 
+#![expect(clippy::disallowed_methods, reason = "waits in real time")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

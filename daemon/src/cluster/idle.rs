@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nlb_engine::{Finding, Time};
 use tokio::sync::mpsc;
@@ -114,7 +114,7 @@ impl Watch {
 #[derive(Debug, Default)]
 struct Connections {
     open: BTreeSet<IpAddr>,
-    read: Option<Instant>,
+    read: Option<Time>,
     failed: bool,
 }
 
@@ -122,7 +122,7 @@ impl Connections {
     /// Those to these addresses, no older than this. A client that opened one since has sent
     /// something since, and is not asked about.
     fn of(&mut self, addresses: &[IpAddr], age: Duration) -> &BTreeSet<IpAddr> {
-        if self.read.is_some_and(|read| read.elapsed() < age) {
+        if self.read.is_some_and(|read| now().since(read) < age) {
             return &self.open;
         }
         let addresses: BTreeSet<IpAddr> = addresses.iter().copied().collect();
@@ -137,7 +137,7 @@ impl Connections {
                 self.failed = true;
             }
         }
-        self.read = Some(Instant::now());
+        self.read = Some(now());
         &self.open
     }
 }

@@ -173,7 +173,7 @@ impl Running {
                 events: around.events,
                 idle,
             };
-            Runtime::new(parts).run().await;
+            Box::pin(Runtime::new(parts).run()).await;
         };
         let thread = std::thread::Builder::new()
             .name(config.name.clone())

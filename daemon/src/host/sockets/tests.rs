@@ -8,6 +8,7 @@ fn of(address: &str) -> BTreeSet<IpAddr> {
 
 /// Every address of 127.0.0.0/8 is the host's own: each test has one for itself.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "waits in real time")]
 fn connections_to_an_address_are_found_until_they_end() {
     let ours = "127.83.20.1";
     let listener = TcpListener::bind((ours, 0)).unwrap();
