@@ -305,7 +305,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__drain)
-            opts="-h --timeout --json --run-dir --help"
+            opts="-h --timeout --wait --force --json --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -102,10 +102,12 @@ complete -c nlbctl -n "__fish_nlbctl_using_subcommand weight_mode" -s h -l help 
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -s h -l help -d 'Print help'
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l timeout -d 'Leave after so many seconds, even if clients remain' -r
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l timeout -d 'Leave after so many seconds, even if clients remain; earlier as soon as nobody is left' -r
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l wait -d 'Look on until no client is left (exit status 0), the time is over (6), or the node drains no longer (7). Interrupting ends the looking on, and not the drain'
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l force -d 'Also if no other node is active: nobody takes new clients then'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand restart-hold" -l hold -d 'How long the others keep this node, 1 to 65 s; at least twice dead-after' -r
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand restart-hold" -l unit -d 'The unit to look at' -r
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand restart-hold" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
