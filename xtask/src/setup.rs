@@ -47,6 +47,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("dbus-daemon", "a bus of a test's own", "dbus-daemon", "dbus-daemon"),
     tool("busctl", "a D-Bus client", "systemd", "systemd"),
     tool("gdbus", "another D-Bus client", "libglib2.0-bin", "glib2"),
+    tool("man", "the reader of the man pages", "man-db", "man-db"),
     tool("promtool", "the judge of the alerts", "prometheus", "golang-github-prometheus"),
 ];
 
