@@ -10,6 +10,7 @@ use super::clock::now;
 use super::request::ClusterRequest;
 use super::running::Running;
 use crate::check::{CheckReport, Checks, Turn};
+use crate::host::connections;
 use crate::weight::{Reading, WeightSource};
 
 /// The checks of a cluster, and what was made of them.
@@ -31,7 +32,15 @@ impl Checking {
 impl Running {
     /// Takes in what was measured, and has the weight follow it.
     pub(super) async fn weigh(&mut self, reading: &Reading) {
-        let load = self.weigher.sample(reading, now());
+        let mut reading = *reading;
+        if self.weigher.source() == WeightSource::Connections {
+            let addresses = self.config.addresses.iter().copied().collect();
+            // Many thousands take a while to count: not in this thread. What cannot be counted is
+            // not known, and the weight stays.
+            let count = tokio::task::spawn_blocking(move || connections(&addresses)).await;
+            reading.connections = count.ok().and_then(Result::ok);
+        }
+        let load = self.weigher.sample(&reading, now());
         if load != self.load {
             self.load = load;
             self.tell(ClusterRequest::Load(load)).await;

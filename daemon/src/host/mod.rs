@@ -16,7 +16,7 @@ mod watch;
 pub use error::HostError;
 pub use install::{Installed, Installer, ServiceLink, Wanted};
 pub use netlink::{LinkState, Netlink, ProbeTargets};
-pub use sockets::connected;
+pub use sockets::{connected, connections};
 pub use watch::{LinkChange, LinkWatch};
 
 #[cfg(test)]

@@ -42,16 +42,33 @@ const STATES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
 /// When the kernel has no socket diagnostics (`CONFIG_INET_DIAG`), or does not answer.
 pub fn connected(local: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<IpAddr>> {
     let mut remote = BTreeSet::new();
+    each_connection(local, |theirs| {
+        remote.insert(theirs);
+    })?;
+    Ok(remote)
+}
+
+/// How many connections to `local` addresses there are.
+///
+/// # Errors
+/// As [`connected`].
+pub fn connections(local: &BTreeSet<IpAddr>) -> io::Result<u32> {
+    let mut count = 0_u32;
+    each_connection(local, |_| count = count.saturating_add(1))?;
+    Ok(count)
+}
+
+fn each_connection(local: &BTreeSet<IpAddr>, mut each: impl FnMut(IpAddr)) -> io::Result<()> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         dump(u8::try_from(family).unwrap_or(0), |ends| {
             if let Some((ours, theirs)) = ends
                 && local.contains(&ours)
             {
-                remote.insert(theirs);
+                each(theirs);
             }
         })?;
     }
-    Ok(remote)
+    Ok(())
 }
 
 fn request(family: u8) -> Vec<u8> {

@@ -17,6 +17,11 @@ fn connections_to_an_address_are_found_until_they_end() {
     let (server, from) = listener.accept().unwrap();
     assert_eq!(connected(&of(ours)).unwrap(), [from.ip()].into());
     assert_eq!(connected(&of("127.83.20.2")).unwrap(), BTreeSet::new(), "not ours");
+    let second = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert_eq!(connections(&of(ours)).unwrap(), 2, "of one client");
+    assert_eq!(connections(&of("127.83.20.2")).unwrap(), 0);
+    drop(second);
+    drop(listener);
     // Closed in one direction: the other is still open.
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(connected(&of(ours)).unwrap(), [from.ip()].into());
