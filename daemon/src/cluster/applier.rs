@@ -112,7 +112,6 @@ fn cluster_of(event: &KernelEvent) -> &str {
         KernelEvent::Applied { cluster, .. }
         | KernelEvent::Failed { cluster, .. }
         | KernelEvent::StickyLost { cluster }
-        | KernelEvent::Repaired { cluster, .. }
-        | KernelEvent::StickyListed { cluster, .. } => cluster,
+        | KernelEvent::Repaired { cluster, .. } => cluster,
     }
 }

@@ -248,8 +248,6 @@ impl Runtime {
                 self.say("rules-repaired", text);
                 self.drops.count("rules_repaired");
             }
-            // Nobody asked: the engine asks about single clients.
-            KernelEvent::StickyListed { .. } => {}
         }
     }
 

@@ -11,12 +11,11 @@ mod order;
 mod state;
 mod task;
 
-use core::net::IpAddr;
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use nlb_engine::{Generation, KernelPlan, Time};
+use nlb_engine::{Generation, KernelPlan};
 use tokio::sync::{mpsc, watch};
 
 use self::order::Orders;
@@ -61,15 +60,6 @@ pub enum KernelEvent {
         cluster: String,
         /// How long it took since the change was heard of.
         took: Duration,
-    },
-    /// The answer to [`KernelHandle::list_sticky`].
-    StickyListed {
-        /// Of which cluster.
-        cluster: String,
-        /// The clients that the kernel keeps, each with how long it does so without a packet.
-        clients: Vec<(IpAddr, Duration)>,
-        /// As of when.
-        listed: Time,
     },
 }
 
@@ -160,11 +150,6 @@ impl KernelHandle {
     /// A cluster is gone: everything of it goes.
     pub fn remove_cluster(&self, cluster: &str) {
         self.orders.send_modify(|orders| orders.of(cluster).remove());
-    }
-
-    /// Asks for the clients that the kernel keeps; the answer is an event.
-    pub fn list_sticky(&self, cluster: &str) {
-        self.orders.send_modify(|orders| orders.of(cluster).list());
     }
 
     /// Whether the task has ended: nobody follows orders any more.

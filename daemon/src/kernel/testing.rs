@@ -257,15 +257,11 @@ impl Applier {
     }
 
     /// The clients that the kernel keeps, in order.
-    pub(crate) async fn clients(&mut self) -> Vec<IpAddr> {
-        self.handle.list_sticky("nlb0");
-        loop {
-            if let KernelEvent::StickyListed { clients, .. } = self.next().await {
-                let mut clients: Vec<_> = clients.into_iter().map(|(client, _)| client).collect();
-                clients.sort();
-                return clients;
-            }
-        }
+    pub(crate) async fn clients(&self) -> Vec<IpAddr> {
+        let kept = super::kept_clients("nlb0").await.unwrap();
+        let mut clients: Vec<_> = kept.into_iter().map(|(client, _)| client).collect();
+        clients.sort();
+        clients
     }
 }
 

@@ -9,7 +9,6 @@ use tracing::{debug, warn};
 use super::state::FIRST_RETRY;
 use super::task::{CHECK_INTERVAL, SLOW_REPAIR, Task};
 use super::{KernelError, KernelEvent};
-use crate::cluster::clock;
 use crate::kernel::fallback;
 use crate::kernel::probe::QueuePath;
 use crate::kernel::ruleset::sticky_sets;
@@ -82,21 +81,6 @@ impl Task {
             self.fingerprint = None;
             self.repair(now);
         }
-    }
-
-    pub(super) async fn list(&mut self, cluster: String) {
-        let listed = clock::now();
-        let mut clients = Vec::new();
-        for set in sticky_sets(&cluster) {
-            match self.query.sticky(&set).await {
-                Ok(found) => clients.extend(found),
-                Err(error) => {
-                    warn!(cluster, %error, "the kernel's clients cannot be listed");
-                    return;
-                }
-            }
-        }
-        self.send(KernelEvent::StickyListed { cluster, clients, listed }).await;
     }
 
     /// Brings the chain in the raw tables to the queues of today.

@@ -33,13 +33,12 @@ impl Orders {
     }
 }
 
-/// What is ordered for one cluster: removal first, then rules, plan and listing.
+/// What is ordered for one cluster: removal first, then rules and plan.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) remove: bool,
     pub(super) rules: Option<ClusterRules>,
     pub(super) plan: Option<KernelPlan>,
-    pub(super) list: bool,
 }
 
 impl Order {
@@ -57,9 +56,5 @@ impl Order {
 
     pub(super) fn remove(&mut self) {
         *self = Self { remove: true, ..Self::default() };
-    }
-
-    pub(super) const fn list(&mut self) {
-        self.list = true;
     }
 }

@@ -39,7 +39,6 @@ pub(super) struct Task {
     pub(super) clusters: BTreeMap<String, Cluster>,
     /// What removed clusters left.
     pub(super) leftovers: Vec<ClusterRules>,
-    pub(super) lists: BTreeSet<String>,
     /// Both tables go before anything else is done, in the same batch.
     pub(super) clear: bool,
     /// When they go even if nothing else is done.
@@ -79,7 +78,6 @@ impl Task {
             events,
             clusters: BTreeMap::new(),
             leftovers: Vec::new(),
-            lists: BTreeSet::new(),
             clear: leftovers == Leftovers::Replace,
             clear_at: now + GRACE,
             raw: None,
@@ -129,7 +127,7 @@ impl Task {
     }
 
     fn order(&mut self, name: String, order: Order) {
-        let Order { remove, rules, plan, list } = order;
+        let Order { remove, rules, plan } = order;
         if remove && let Some(cluster) = self.clusters.remove(&name) {
             self.leftovers.extend(cluster.installed().map(Installed::rules).cloned());
             self.raw = None;
@@ -140,12 +138,9 @@ impl Task {
                 None => {
                     // The plan that comes with the rules is there by construction.
                     if let Some(plan) = plan {
-                        self.clusters.insert(name.clone(), Cluster::new(rules, plan));
+                        self.clusters.insert(name, Cluster::new(rules, plan));
                     }
                     self.raw = None;
-                    if list {
-                        self.lists.insert(name);
-                    }
                     return;
                 }
             }
@@ -154,9 +149,6 @@ impl Task {
         let Some(cluster) = self.clusters.get_mut(&name) else { return };
         if let Some(plan) = plan {
             cluster.submit(plan);
-        }
-        if list {
-            self.lists.insert(name);
         }
     }
 
@@ -173,10 +165,6 @@ impl Task {
         }
         if self.wants_raw() && now >= self.raw_at {
             self.fallback().await;
-            return true;
-        }
-        if let Some(name) = self.lists.pop_first() {
-            self.list(name).await;
             return true;
         }
         if now >= self.check_at {
