@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 const COLOURS: [RGBColor; 8] = [
@@ -50,31 +52,34 @@ pub fn draw(path: &Path, picture: &Picture<'_>) -> anyhow::Result<()> {
         .x_label_area_size(36)
         .y_label_area_size(64);
     let (low, high) = picture.height;
+    let across = left..right;
     if picture.logarithmic {
-        let mut chart = builder.build_cartesian_2d(left..right, (low..high).log_scale())?;
-        chart.configure_mesh().x_desc(picture.axes.0).y_desc(picture.axes.1).draw()?;
-        for (index, (name, points)) in picture.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let clamped = points.iter().map(|(x, y)| (*x, y.clamp(low, high)));
-            chart
-                .draw_series(LineSeries::new(clamped, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
-        }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+        lines(builder.build_cartesian_2d(across, (low..high).log_scale())?, picture)?;
     } else {
-        let mut chart = builder.build_cartesian_2d(left..right, low..high)?;
-        chart.configure_mesh().x_desc(picture.axes.0).y_desc(picture.axes.1).draw()?;
-        for (index, (name, points)) in picture.lines.iter().enumerate() {
-            let colour = COLOURS[index % COLOURS.len()];
-            let clamped = points.iter().map(|(x, y)| (*x, y.clamp(low, high)));
-            chart
-                .draw_series(LineSeries::new(clamped, colour.stroke_width(2)))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
-        }
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
+        lines(builder.build_cartesian_2d(across, low..high)?, picture)?;
     }
     root.present()?;
+    Ok(())
+}
+
+/// A picture on a chart of this height.
+type Chart<'p, Y> = ChartContext<'p, SVGBackend<'p>, Cartesian2d<RangedCoordf64, Y>>;
+
+/// The axes, the lines and what they are called.
+fn lines<'p, Y>(mut chart: Chart<'p, Y>, picture: &Picture<'_>) -> anyhow::Result<()>
+where
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64> + 'p,
+{
+    let (low, high) = picture.height;
+    chart.configure_mesh().x_desc(picture.axes.0).y_desc(picture.axes.1).draw()?;
+    for (index, (name, points)) in picture.lines.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let clamped = points.iter().map(|(x, y)| (*x, y.clamp(low, high)));
+        chart
+            .draw_series(LineSeries::new(clamped, colour.stroke_width(2)))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+    }
+    chart.configure_series_labels().background_style(WHITE.mix(0.8)).draw()?;
     Ok(())
 }
