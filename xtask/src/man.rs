@@ -44,22 +44,23 @@ fn all() -> Result<Vec<(&'static str, Vec<u8>)>> {
     ])
 }
 
-/// What every page begins with. No date: equal sources make equal pages.
-fn page(command: &Command, section: &str) -> Man {
-    let manual = if section == "8" { "System Manager's Manual" } else { "User Commands" };
+/// What every page begins with, up to the options. No date: equal sources make equal pages.
+fn page(command: &Command, section: &str, manual: &str) -> Result<Vec<u8>> {
     let name = command.get_name().to_owned();
-    Man::new(command.clone()).title(name).section(section).date("").source("nlbd").manual(manual)
-}
-
-fn nlbd_page(part: &[u8]) -> Result<Vec<u8>> {
-    let command = nlbd::arguments::Arguments::command().disable_version_flag(true);
-    let man = page(&command, "8");
+    let man = Man::new(command.clone()).title(name).section(section).date("");
+    let man = man.source("nlbd").manual(manual);
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
+    Ok(text)
+}
+
+fn nlbd_page(part: &[u8]) -> Result<Vec<u8>> {
+    let command = nlbd::arguments::Arguments::command().disable_version_flag(true);
+    let mut text = page(&command, "8", "System Manager's Manual")?;
     text.extend_from_slice(part);
     Ok(tidy(&text))
 }
@@ -72,13 +73,7 @@ fn nlbctl_page(part: &[u8]) -> Result<Vec<u8>> {
         .mut_arg("run_dir", |run_dir| run_dir.hide_env_values(true));
     // The verbs get to know the arguments that all have.
     command.build();
-    let man = page(&command, "1");
-    let mut text = Vec::new();
-    man.render_title(&mut text)?;
-    man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
-    man.render_description_section(&mut text)?;
-    man.render_options_section(&mut text)?;
+    let mut text = page(&command, "1", "User Commands")?;
     text.extend_from_slice(b".SH VERBS\nCLUSTER may be left out wherever there is only one.\n");
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         verb_section(verb, &mut text)?;
