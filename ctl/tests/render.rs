@@ -78,6 +78,24 @@ nlb0: NOT all is well.
 }
 
 #[test]
+fn services_that_are_ill_are_named() {
+    let mut status = fake::status();
+    let cluster = &mut status.clusters[0];
+    cluster.nodes.iter_mut().for_each(|node| node.health = "ill".into());
+    (cluster.nodes[2].state, cluster.nodes[2].buckets) = ("fenced".into(), 0);
+    let text = render::status(&status, Paint::PLAIN);
+    let problems: Vec<&str> = text.lines().filter(|line| line.starts_with("  !")).collect();
+    let expected = [
+        "  ! n3 is fenced",
+        "  ! the service on n1 fails its checks",
+        "  ! the service on n2 fails its checks",
+        "  ! the service on n3 fails its checks",
+        "  ! 1365 of 4096 buckets are served by nobody",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn few_words_for_few_nodes() {
     let mut status = fake::status();
     let cluster = &mut status.clusters[0];
@@ -104,10 +122,10 @@ fn nodes() {
         "
 nlb0: 3 nodes
 
-  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      HEARS US  SOFTWARE
-  n1 *  0000000000000001  active     100     1366     0  this node  yes       nlbd 0.1.0
-  n2    0000000000000002  active     100     1365     0  42 ms ago  yes       nlbd 0.1.0
-  n3    0000000000000003  active     100     1365     0  43 ms ago  yes       nlbd 0.1.0
+  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      HEARS US  SERVICE  SOFTWARE
+  n1 *  0000000000000001  active     100     1366     0  this node  yes       unknown  nlbd 0.1.0
+  n2    0000000000000002  active     100     1365     0  42 ms ago  yes       unknown  nlbd 0.1.0
+  n3    0000000000000003  active     100     1365     0  43 ms ago  yes       unknown  nlbd 0.1.0
 ",
     );
 }

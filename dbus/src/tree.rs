@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use zbus::{ObjectPath, OwnedVariant, Variant};
 
 use crate::path::{ROOT, cluster_path, node_path};
-use crate::types::{Cluster, Manager, Node, State};
+use crate::types::{Cluster, HealthCheck, Manager, Node, State};
 use crate::{CLUSTER, MANAGER, NODE};
 
 /// A property's value.
@@ -169,6 +169,9 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("WeightMode", cluster.weight_mode.as_str())
         .with("KernelPath", cluster.kernel_path.as_str())
         .with("BucketsAccepted", cluster.buckets_accepted)
+        .with("Health", cluster.health.as_str())
+        .with("FailingChecks", failing(&cluster.checks))
+        .moving("Checks", cluster.checks.iter().map(check).collect::<Vec<_>>())
         .moving("UptimeMs", cluster.uptime_ms)
         .moving("Clients", cluster.clients)
         .moving("Pins", cluster.pins)
@@ -179,6 +182,21 @@ fn cluster(cluster: &Cluster) -> Properties {
         Some(path) => list.with("LocalNode", path).0,
         None => list.0,
     }
+}
+
+fn failing(checks: &[HealthCheck]) -> Vec<String> {
+    let failing = checks.iter().filter(|check| check.passes == Some(false));
+    failing.map(|check| check.name.clone()).collect()
+}
+
+fn check(check: &HealthCheck) -> (String, &'static str, String, u64, u64, u64) {
+    let result = match check.passes {
+        Some(true) => "passes",
+        Some(false) => "fails",
+        None => "unknown",
+    };
+    let HealthCheck { name, message, changed_ms, runs, failures, .. } = check;
+    (name.clone(), result, message.clone(), *changed_ms, *runs, *failures)
 }
 
 fn node(node: &Node) -> Properties {
@@ -192,6 +210,7 @@ fn node(node: &Node) -> Properties {
         .with("HearsUs", node.hears_us)
         .with("Incarnation", node.incarnation.as_str())
         .with("Software", node.software.as_str())
+        .with("Health", node.health.as_str())
         .moving("LastHeardMs", node.last_heard_ms)
         .moving("Pins", node.pins)
         .0

@@ -54,6 +54,26 @@ pub struct Cluster {
     pub drops: BTreeMap<String, u64>,
     pub counters: BTreeMap<String, u64>,
     pub nodes: Vec<Node>,
+    /// `well`, `ill` or `unknown`.
+    pub health: String,
+    pub checks: Vec<HealthCheck>,
+}
+
+/// A health check of the service on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HealthCheck {
+    /// What is looked at.
+    pub name: String,
+    /// Whether it passes; `None` before its first run has ended.
+    pub passes: Option<bool>,
+    /// What the last run said.
+    pub message: String,
+    /// How long ago it began to pass or to fail; `u64::MAX` before its first run has ended.
+    pub changed_ms: u64,
+    /// How many runs have ended.
+    pub runs: u64,
+    /// How many of them failed.
+    pub failures: u64,
 }
 
 /// A node: the properties of `org.nlbd1.Node`, where each is documented.
@@ -71,6 +91,8 @@ pub struct Node {
     pub incarnation: String,
     pub software: String,
     pub pins: u64,
+    /// `well`, `ill` or `unknown`.
+    pub health: String,
 }
 
 /// Who calls, as the bus says.

@@ -117,6 +117,8 @@ pub struct Node {
     pub pins: u64,
     /// Whether it hears this node.
     pub hears_us: bool,
+    /// What the checks of the service there say: `well`, `ill` or `unknown`.
+    pub health: String,
 }
 
 /// The answer to `Buckets`.

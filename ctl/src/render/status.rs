@@ -120,6 +120,12 @@ pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
             problems.push(format!("{} has been silent for {ago}", name(node)));
         }
     }
+    for node in cluster.nodes.iter().filter(|node| node.health == "ill") {
+        // Of a node that withdrew for it, its state has been said.
+        if !node.local || node.state == "active" {
+            problems.push(format!("the service on {} fails its checks", name(node)));
+        }
+    }
     let served: u64 = cluster.nodes.iter().map(|node| node.buckets).sum();
     if served < BUCKETS {
         let missing = BUCKETS - served;
@@ -192,12 +198,15 @@ pub fn nodes(status: &Status) -> String {
                 node.pins.to_string(),
                 heard(node),
                 if node.local || node.hears_us { "yes" } else { "NO" }.to_owned(),
+                node.health.clone(),
                 node.software.clone(),
             ]
         };
         let rows = cluster.nodes.iter().map(row).collect();
-        let header =
-            ["NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD", "HEARS US", "SOFTWARE"];
+        let header = [
+            "NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD", "HEARS US", "SERVICE",
+            "SOFTWARE",
+        ];
         let nodes = count(cluster.nodes.len() as u64, "node");
         format!("{}: {nodes}\n\n{}", cluster.name, table(&header, &[3, 4, 5], rows))
     };

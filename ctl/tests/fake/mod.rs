@@ -24,6 +24,7 @@ fn node(number: u64, buckets: u64) -> Node {
         software: "nlbd 0.1.0".into(),
         pins: 0,
         hears_us: number != 1,
+        health: "unknown".into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The checks of one cluster: their tasks, and what they found.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nlb_engine::{Time, Withdraw};
@@ -29,7 +30,7 @@ pub struct CheckReport {
 }
 
 /// A check, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CheckView {
     /// What is looked at.
     pub name: String,
@@ -128,6 +129,18 @@ impl Checks {
             };
             self.entries.push(entry);
         }
+        self.name();
+    }
+
+    /// Checks of one kind at one place may differ in what they take: each has a name of its own.
+    fn name(&mut self) {
+        let mut count: BTreeMap<String, u32> = BTreeMap::new();
+        for entry in &mut self.entries {
+            let name = entry.check.kind.to_string();
+            let number = count.entry(name.clone()).or_default();
+            *number += 1;
+            entry.view.name = if *number == 1 { name } else { format!("{name} ({number})") };
+        }
     }
 
     fn begin(&mut self, check: &Check) -> Entry {
@@ -142,7 +155,7 @@ impl Checks {
             number,
         );
         let view = CheckView {
-            name: check.kind.to_string(),
+            name: String::new(), // all get theirs together
             passes: None,
             changed: None,
             message: String::new(),

@@ -18,6 +18,7 @@ use super::request::{InterfaceChange, ManageError, Reply, Request};
 use super::signals::Signals;
 use super::view::{DaemonView, StatusView};
 use super::words::{self, milliseconds, text};
+use crate::check::CheckView;
 use crate::config::AddInterface;
 use crate::weight::WeightSource;
 
@@ -205,6 +206,19 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         drops: named(view.drops()),
         counters: named(view.counters()),
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
+        health: words::health_name(local.map(|node| node.health).unwrap_or_default()).to_owned(),
+        checks: facts.checks.iter().map(wire_check).collect(),
+    }
+}
+
+fn wire_check(check: &CheckView) -> wire::HealthCheck {
+    wire::HealthCheck {
+        name: check.name.clone(),
+        passes: check.passes,
+        message: check.message.clone(),
+        changed_ms: check.changed.map_or(u64::MAX, milliseconds),
+        runs: check.runs,
+        failures: check.failures,
     }
 }
 
@@ -221,6 +235,7 @@ fn wire_node(node: &NodeView) -> wire::Node {
         incarnation: node.incarnation.to_string(),
         software: node.software.clone(),
         pins: node.pins as u64,
+        health: words::health_name(node.health).to_owned(),
     }
 }
 

@@ -28,6 +28,7 @@ pub use permit::Denied;
 pub use request::{Checked, Done, InterfaceChange, ManageError, Reply, Request, known, resolve};
 pub use varlink::VarlinkBackend;
 pub use view::{ClusterFacts, DaemonView, KernelPath, StatusView};
+pub(crate) use words::health_name;
 
 #[cfg(test)]
 pub(crate) use tests::sample;

@@ -18,6 +18,7 @@ use nlb_varlink::{ClientError, Connection, Error, Limits, Server};
 use serde_json::json;
 
 use super::*;
+use crate::check::CheckView;
 use crate::weight::WeightSource;
 
 mod events;
@@ -66,7 +67,17 @@ fn status() -> StatusView {
             timing: Timing::default(),
             weight: WeightSource::LoadAverage,
             kernel_path: KernelPath::IptablesNfqueue,
-            checks: Vec::new(),
+            checks: vec![
+                CheckView {
+                    name: "Tcp 127.0.0.1:80".to_owned(),
+                    passes: Some(false),
+                    changed: Some(Duration::from_millis(2500)),
+                    message: "timed out".to_owned(),
+                    runs: 9,
+                    failures: 4,
+                },
+                CheckView { name: "Process nginx".to_owned(), ..CheckView::default() },
+            ],
             uptime: Duration::from_secs(90),
             drops: [("bad_tag", 3)].into(),
             counters: [("queue_packets", 9)].into(),
@@ -292,6 +303,14 @@ async fn the_shape_of_the_status() {
     for (field, value) in promised.as_object().unwrap() {
         assert_eq!(&cluster["nodes"][1][field], value, "{field}");
     }
+    assert_eq!(cluster["nodes"][1]["health"], "unknown");
+    let checks = serde_json::json!([
+        { "name": "Tcp 127.0.0.1:80", "passes": false, "changed_ms": 2500, "message": "timed out",
+          "runs": 9, "failures": 4 },
+        { "name": "Process nginx", "passes": null, "changed_ms": null, "message": "",
+          "runs": 0, "failures": 0 },
+    ]);
+    assert_eq!(cluster["checks"], checks);
     assert_eq!(cluster["drops"]["bad_tag"], 3);
     assert_eq!(cluster["drops"]["replayed"], 5);
     assert_eq!(cluster["drops"]["packet_pinned"], 0);

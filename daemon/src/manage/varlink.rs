@@ -283,6 +283,7 @@ fn wire_node(node: &NodeView) -> wire::Node {
         software: node.software.clone(),
         pins: node.pins as u64,
         hears_us: node.hears_us,
+        health: words::health_name(node.health).to_owned(),
     }
 }
 

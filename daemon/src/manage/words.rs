@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::path::Path;
 
 use nlb_engine::manage::{BucketView, Explanation};
+use nlb_protocol::frame::Health;
 use nlb_protocol::{Bucket, MacMode, NodeId};
 
 use super::request::ManageError;
@@ -42,6 +43,15 @@ pub(super) fn mac_mode(text: &str) -> Result<MacMode, ManageError> {
         "multicast" => Ok(MacMode::Multicast),
         "igmp" => Ok(MacMode::Igmp),
         _ => Err(invalid("mode", text, "unicast, multicast or igmp")),
+    }
+}
+
+/// What the checks of a service say of it.
+pub(crate) fn health_name(health: Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Well => "well",
+        Health::Ill => "ill",
     }
 }
 

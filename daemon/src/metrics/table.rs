@@ -3,11 +3,12 @@
 
 use core::fmt::Write as _;
 
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{Health, State};
 use nlb_protocol::table::{Table, View};
 
 use super::process::Process;
-use crate::manage::{Convergence, DaemonView, StatusView, state_name};
+use crate::check::CheckView;
+use crate::manage::{Convergence, DaemonView, StatusView, health_name, state_name};
 
 /// Values with their labels' values, in the order of the metric's labels.
 pub(super) type Samples = Vec<(Vec<String>, f64)>;
@@ -160,6 +161,35 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
         Gauge(|cluster| local(cluster).map_or(0.0, |node| f64::from(node.load.permille) / 1e3)),
     ),
     metric(
+        "nlbd_service_health",
+        "1 for what the checks say of the service here, 0 for the others.",
+        Gauges(&["health"], |cluster| {
+            let health = local(cluster).map(|node| node.health).unwrap_or_default();
+            let all = [Health::Well, Health::Ill, Health::Unknown];
+            all.map(|is| (vec![health_name(is).to_owned()], truth(is == health))).into()
+        }),
+    ),
+    metric(
+        "nlbd_check_passes",
+        "Whether a health check passes. A check is there once its first run has ended.",
+        Gauges(&["check"], |cluster| checks(cluster, |check| Some(truth(check.passes?)))),
+    ),
+    metric(
+        "nlbd_check_unchanged_seconds",
+        "For how long a health check has passed, or failed.",
+        Gauges(&["check"], |cluster| checks(cluster, |check| Some(check.changed?.as_secs_f64()))),
+    ),
+    metric(
+        "nlbd_check_runs",
+        "Runs of a health check.",
+        Counters(&["check"], |cluster| checks(cluster, |check| Some(check.runs as f64))),
+    ),
+    metric(
+        "nlbd_check_failures",
+        "Of these, runs that failed.",
+        Counters(&["check"], |cluster| checks(cluster, |check| Some(check.failures as f64))),
+    ),
+    metric(
         "nlbd_heartbeats_sent",
         "Heartbeats that left.",
         Counter(|cluster| counter(cluster, "heartbeats_sent")),
@@ -253,6 +283,12 @@ fn truth(is: bool) -> f64 {
 
 fn counter(cluster: &Cluster, name: &str) -> f64 {
     cluster.view.counters().get(name).copied().unwrap_or(0) as f64
+}
+
+/// A value of each check that has one; their names are unique.
+fn checks(cluster: &Cluster, value: fn(&CheckView) -> Option<f64>) -> Samples {
+    let checks = cluster.view.facts.checks.iter();
+    checks.filter_map(|check| Some((vec![check.name.clone()], value(check)?))).collect()
 }
 
 fn local(cluster: &Cluster) -> Option<&nlb_engine::manage::NodeView> {

@@ -66,6 +66,13 @@ fn values_stand_where_they_belong() {
         "nlbd_drops_total{cluster=\"nlb0\",reason=\"replayed\"} 5.0",
         "nlbd_fences_total{cluster=\"nlb0\",cause=\"unheard\"} 2.0",
         "nlbd_fences_total{cluster=\"nlb0\",cause=\"too_few\"} 0.0",
+        "nlbd_service_health{cluster=\"nlb0\",health=\"unknown\"} 1.0",
+        "nlbd_service_health{cluster=\"nlb0\",health=\"ill\"} 0.0",
+        "nlbd_check_passes{cluster=\"nlb0\",check=\"Tcp 127.0.0.1:80\"} 0.0",
+        "nlbd_check_unchanged_seconds{cluster=\"nlb0\",check=\"Tcp 127.0.0.1:80\"} 2.5",
+        "nlbd_check_runs_total{cluster=\"nlb0\",check=\"Tcp 127.0.0.1:80\"} 9.0",
+        "nlbd_check_failures_total{cluster=\"nlb0\",check=\"Tcp 127.0.0.1:80\"} 4.0",
+        "nlbd_check_runs_total{cluster=\"nlb0\",check=\"Process nginx\"} 0.0",
         "nlbd_convergence_seconds_bucket{le=\"0.05\",cluster=\"nlb0\"} 2",
         "nlbd_convergence_seconds_bucket{le=\"30.0\",cluster=\"nlb0\"} 2",
         "nlbd_convergence_seconds_bucket{le=\"+Inf\",cluster=\"nlb0\"} 3",
@@ -74,6 +81,7 @@ fn values_stand_where_they_belong() {
     ] {
         assert!(page.lines().any(|is| is == line), "{line}\n{page}");
     }
+    assert!(!page.contains("nlbd_check_passes{cluster=\"nlb0\",check=\"Process nginx\"}"));
     assert!(page.ends_with("# EOF\n"));
     let memory = page.lines().find_map(|l| l.strip_prefix("process_resident_memory_bytes "));
     assert!(memory.is_some_and(|bytes| bytes.parse::<f64>().unwrap() > 1e6), "{memory:?}");

@@ -45,6 +45,30 @@ fn several_properties_are_one_change_and_moving_ones_are_none() {
 }
 
 #[test]
+fn a_check_that_turns_is_announced_and_one_that_runs_is_not() {
+    let check = |passes, runs| HealthCheck {
+        name: "Tcp".to_owned(),
+        passes,
+        runs,
+        ..HealthCheck::default()
+    };
+    let with = |passes, runs, health: &str| {
+        let mut state = state(&["1"]);
+        state.clusters[0].checks = vec![check(Some(passes), runs), check(None, 0)];
+        state.clusters[0].health = health.to_owned();
+        Tree::build(&state)
+    };
+    let well = with(true, 7, "well");
+    assert_eq!(with(true, 8, "well").since(&well), []);
+    let path = "/org/nlbd1/cluster/nlb0".to_owned();
+    let changed = Change::Changed(path.clone(), vec!["FailingChecks", "Health"]);
+    assert_eq!(with(false, 8, "ill").since(&well), [changed]);
+    let value = |name: &str| well.0[&path].properties[name].value.to_string();
+    assert_eq!(value("FailingChecks"), "@as []");
+    assert!(value("Checks").contains("passes") && value("Checks").contains("unknown"));
+}
+
+#[test]
 fn children() {
     let tree = Tree::build(&state(&["1", "2"]));
     assert_eq!(tree.children("/"), Some(vec!["org"]));

@@ -88,6 +88,20 @@ async fn other_rules_leave_checks_alone_that_they_keep() {
 }
 
 #[tokio::test]
+async fn every_check_has_a_name_of_its_own() {
+    let (server, other) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+    let slow = Check { pace: Pace { fall: 9, ..PACE }, ..tcp(server) };
+    let mut watched = Watched::start(&rules(vec![tcp(server), tcp(other), slow.clone()]));
+    let names = |watched: &Watched| {
+        let views = watched.checks.views(Time::ZERO);
+        views.into_iter().map(|view| view.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&watched), ["Tcp 127.0.0.1:1", "Tcp 127.0.0.1:2", "Tcp 127.0.0.1:1 (2)"]);
+    watched.checks.take_up(&rules(vec![slow]));
+    assert_eq!(names(&watched), ["Tcp 127.0.0.1:1"]);
+}
+
+#[tokio::test]
 async fn a_penalty_instead_of_going() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let on_failure = OnFailure::Weight(300);
