@@ -156,8 +156,8 @@ pub enum Verb {
     WeightMode {
         /// The cluster
         cluster: String,
-        /// manual keeps the weight that the node has; the others measure load per core over 1, 5
-        /// or 15 minutes
+        /// manual keeps the weight that the node has; the others measure: load over 1, 5 or 15
+        /// minutes, processors, memory, connections per core, or what the configured command says
         mode: WeightMode,
     },
     /// Hand every client over and leave the cluster, until the daemon starts again
@@ -319,6 +319,7 @@ pub enum WeightMode {
     Cpu,
     Memory,
     Connections,
+    Command,
 }
 
 impl WeightMode {
@@ -333,6 +334,7 @@ impl WeightMode {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Connections => "connections",
+            Self::Command => "command",
         }
     }
 }

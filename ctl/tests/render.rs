@@ -41,6 +41,7 @@ fn not_all_is_well() {
     cluster.pins = 3;
     cluster.held = 1;
     cluster.insecure = true;
+    cluster.weight_problem = Some("/usr/lib/load: timed out; the weight is 100".into());
     cluster.drops.insert("bad_tag".into(), 12);
     cluster.drops.insert("own_node_id".into(), 1);
     cluster.counters.insert("overlaps".into(), 2);
@@ -62,6 +63,7 @@ nlb0: NOT all is well.
   ! another machine has this node's id
   - no key: anybody on the segment can join or disturb the cluster
   - 12 frames under another key were dropped: has every server the same key file?
+  - the weight does not follow the load: /usr/lib/load: timed out; the weight is 100
   - two nodes accepted the same buckets 2 times since the start
 
   addresses   192.0.2.50, 2001:db8::50

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Read and check the configuration, say what is wrong with it, and end.
     #[arg(long)]
     pub check: bool,
-    /// The user that the commands of health checks run as.
+    /// The user that commands of the configuration run as: health checks, and what says the load.
     #[arg(long, value_name = "USER", default_value = "nobody")]
     pub check_user: String,
     /// For the daemon itself: run commands as this user, as standard input says.

@@ -232,7 +232,7 @@ async fn work(
                 }
             },
             _ = weigh.tick() => {
-                supervisor.weigh().await;
+                supervisor.weigh(wall_clock_ms()).await;
                 supervisor.clear_up().await?;
             }
             _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),

@@ -167,6 +167,7 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("DeadAfterMs", cluster.dead_after_ms)
         .with("Weight", cluster.weight)
         .with("WeightMode", cluster.weight_mode.as_str())
+        .with("WeightProblem", cluster.weight_problem.as_str())
         .with("KernelPath", cluster.kernel_path.as_str())
         .with("BucketsAccepted", cluster.buckets_accepted)
         .with("Health", cluster.health.as_str())

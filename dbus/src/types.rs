@@ -45,6 +45,7 @@ pub struct Cluster {
     pub dead_after_ms: u32,
     pub weight: u16,
     pub weight_mode: String,
+    pub weight_problem: String,
     pub kernel_path: String,
     pub uptime_ms: u64,
     pub buckets_accepted: u32,

@@ -895,7 +895,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__weight_mode)
-            opts="-h --json --run-dir --help manual loadavg loadavg5 loadavg15 cpu memory connections"
+            opts="-h --json --run-dir --help manual loadavg loadavg5 loadavg15 cpu memory connections command"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -104,8 +104,12 @@ fn a_cluster_is_read_changed_and_followed() {
         }
         wait_words(&gdbus, &["PropertiesChanged", "'Weight': <uint16 400>", "'Buckets'"])?;
         wait_words(&busctl, &["PropertiesChanged", "Weight"])?;
-        bus.busctl(&set("WeightMode", "s", "loadavg"))?;
-        ensure!(get(bus, "WeightMode")? == "s \"loadavg\"");
+        for mode in ["loadavg15", "loadavg5", "cpu", "memory", "connections", "loadavg"] {
+            bus.busctl(&set("WeightMode", "s", mode))?;
+            ensure!(get(bus, "WeightMode")? == format!("s \"{mode}\""));
+        }
+        let said = bus.refused(0, &call("SetWeightMode", &["s", "command"]))?;
+        ensure!(said.contains("has no command that says the load"), "{said}");
         bus.busctl(&set("Weight", "q", "100"))?;
         ensure!(get(bus, "WeightMode")? == "s \"manual\"");
 
@@ -175,7 +179,7 @@ fn refusals(bus: &Bus) -> Result<()> {
     for (words, said) in [
         (call("SetWeight", &["q", "0"]), "weight: found 0; allowed: 1 to 65535"),
         (call("SetWeight", &["u", "7"]), "SetWeight takes (q), found (u)"),
-        (call("SetWeightMode", &["s", "guess"]), "loadavg15, cpu, memory or connections"),
+        (call("SetWeightMode", &["s", "guess"]), "cpu, memory, connections or command"),
         (call("Drain", &["u", "604801"]), "1 to 604800"),
         (call("Explain", &["s", "localhost"]), "an IPv4 or IPv6 address"),
         (call("GetClients", &["uu", "0", "0"]), "1 to 10000"),

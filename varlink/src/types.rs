@@ -56,6 +56,8 @@ pub struct Cluster {
     pub dead_after_ms: u64,
     /// Where this node's weight comes from.
     pub weight_mode: String,
+    /// Why the weight does not follow that, if it does not.
+    pub weight_problem: Option<String>,
     /// How new clients reach the stage: `nft-queue`, `iptables-nfqueue` or `user-space`.
     pub kernel_path: String,
     pub uptime_ms: u64,

@@ -160,6 +160,9 @@ fn remarks(cluster: &Cluster) -> Vec<String> {
             count(wrong_key, "frame")
         ));
     }
+    if let Some(problem) = &cluster.weight_problem {
+        remarks.push(format!("the weight does not follow the load: {problem}"));
+    }
     let overlaps = cluster.counters.get("overlaps").copied().unwrap_or(0);
     if overlaps > 0 {
         let times = count(overlaps, "time");

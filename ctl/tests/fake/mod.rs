@@ -57,6 +57,7 @@ pub(crate) fn status() -> Status {
             heartbeat_ms: 100,
             dead_after_ms: 1000,
             weight_mode: "loadavg".into(),
+            weight_problem: None,
             kernel_path: "nft-queue".into(),
             uptime_ms: 7_320_000,
             buckets_accepted: 1366,

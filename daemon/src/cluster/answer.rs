@@ -115,6 +115,13 @@ impl Supervisor {
     ) -> Answer {
         let (name, _) = self.running(cluster)?;
         let running = self.clusters.get_mut(&name).ok_or_else(gone)?;
+        if source == Some(WeightSource::Command) && running.config.load_command.is_none() {
+            let reason = format!(
+                "the configuration of {name} has no command that says the load: \
+                 `weight: Command([\"/PATH\", …])`"
+            );
+            return Err(ManageError::Refused { reason });
+        }
         let outcome = running.set_weight_source(source).await;
         Ok(Reply::Done(outcome.into()))
     }
@@ -131,6 +138,8 @@ impl Supervisor {
             let path = self.kernel_path(&running.config);
             let mut facts = ClusterFacts::new(&running.config, path);
             facts.weight = running.weigher.source();
+            facts.weight_problem =
+                running.asking.as_ref().and_then(|asking| asking.answers.problem());
             facts.checks = running.checking.checks.views(now());
             facts.uptime = now().since(running.started);
             facts.drops = running.drops();

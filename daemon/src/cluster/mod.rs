@@ -5,11 +5,13 @@
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
+//! - `service` and `asking` are how the service does: load, weight, health. In the main thread.
 //! - `supervisor`, `reload`, `host` and `answer` run in the main thread: configuration, addresses,
 //!   management.
 
 mod answer;
 mod applier;
+mod asking;
 pub mod clock;
 mod drops;
 mod host;

@@ -11,6 +11,7 @@ use nlb_protocol::frame::{Load, State};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::applier::Applier;
+use super::asking::Asking;
 use super::clock::now;
 use super::idle::Watch;
 use super::links::{LinkSettings, Links};
@@ -21,7 +22,7 @@ use super::settings::{engine_config, random_incarnation, rules};
 use super::stage::Stage;
 use super::state::StateFile;
 use super::witness::Witness;
-use crate::check::{CheckReport, Checks, Tools};
+use crate::check::{CheckReport, Checks, Commands, Tools};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::kept_clients;
@@ -70,6 +71,10 @@ pub(super) struct Running {
     pub(super) weigher: Weigher,
     /// How loaded the peers were told that this node is.
     pub(super) load: Load,
+    /// The command that says the load, while the weight comes from it.
+    pub(super) asking: Option<Asking>,
+    /// Runs it.
+    pub(super) commands: Commands,
     /// What looks after its service.
     pub(super) checking: Checking,
     /// Its queue.
@@ -115,6 +120,7 @@ impl Running {
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
         let weigher = Weigher::new(config.weight, config.weight_rules);
         let weight = weigher.weight();
+        let commands = around.tools.commands.clone();
         let checks = Checks::start(&config.name, &config.checks, around.tools, around.reports);
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
@@ -190,6 +196,8 @@ impl Running {
             started: now(),
             weigher,
             load: Load::default(),
+            asking: None,
+            commands,
             checking: Checking::new(checks),
             queue: around.queue,
             requests,

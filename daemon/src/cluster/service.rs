@@ -6,12 +6,13 @@ use nlb_engine::manage::{Command, Outcome};
 use nlb_protocol::Weight;
 use nlb_protocol::frame::{Health, State};
 
+use super::asking::Asking;
 use super::clock::now;
 use super::request::ClusterRequest;
 use super::running::Running;
 use crate::check::{CheckReport, Checks, Turn};
 use crate::host::connections;
-use crate::weight::{Reading, WeightSource};
+use crate::weight::{Reading, Said, WeightSource};
 
 /// The checks of a cluster, and what was made of them.
 pub(super) struct Checking {
@@ -30,9 +31,10 @@ impl Checking {
 }
 
 impl Running {
-    /// Takes in what was measured, and has the weight follow it.
-    pub(super) async fn weigh(&mut self, reading: &Reading) {
+    /// Takes in what was measured, and has the weight follow it; gives what is to be said of it.
+    pub(super) async fn weigh(&mut self, reading: &Reading) -> Vec<Turn> {
         let mut reading = *reading;
+        let said = self.hear_command(&mut reading);
         if self.weigher.source() == WeightSource::Connections {
             let addresses = self.config.addresses.iter().copied().collect();
             // Many thousands take a while to count: not in this thread. What cannot be counted is
@@ -49,6 +51,27 @@ impl Running {
         if self.weigher.decide(&nodes, now()).is_some() {
             self.tell_weight().await;
         }
+        said.into_iter().map(|(kind, text)| Turn { kind, text }).collect()
+    }
+
+    /// Asks the command that is configured while the weight comes from it, and takes in what it
+    /// said.
+    fn hear_command(&mut self, reading: &mut Reading) -> Vec<Said> {
+        let wanted = (self.weigher.source() == WeightSource::Command)
+            .then_some(self.config.load_command.as_ref())
+            .flatten();
+        let asked = self.asking.as_ref().map(|asking| asking.answers.command());
+        if wanted != asked {
+            self.asking = wanted.map(|command| Asking::start(command, self.commands.clone()));
+        }
+        let Some(asking) = &mut self.asking else { return Vec::new() };
+        let mut said: Vec<Said> = asking.hear(now()).into_iter().collect();
+        if let Some(fallback) = asking.answers.falls_back(now()) {
+            self.weigher.fall_back(asking.answers.command().fallback);
+            said.push(fallback);
+        }
+        reading.command = asking.answers.load(now());
+        said
     }
 
     /// Takes the weight from elsewhere; `None` keeps the present one.

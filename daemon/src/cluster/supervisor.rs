@@ -21,7 +21,7 @@ use super::request::{ClusterEvent, What};
 use super::restart::RestartWish;
 use super::running::{Running, StartError, Surroundings};
 use super::state;
-use crate::check::{CheckReport, REPORTS, Tools};
+use crate::check::{CheckReport, REPORTS, Tools, Turn};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Leftovers, QueuePath};
@@ -316,10 +316,16 @@ impl Supervisor {
     }
 
     /// Reads the load and has the weights follow it.
-    pub async fn weigh(&mut self) {
+    pub async fn weigh(&mut self, time_ms: u64) {
         let reading = self.meter.read();
-        for running in self.clusters.values_mut() {
-            running.weigh(&reading).await;
+        for (cluster, running) in &mut self.clusters {
+            for Turn { kind, text } in running.weigh(&reading).await {
+                match kind {
+                    "weight-recovered" => tracing::info!(cluster, "{text}"),
+                    _ => tracing::warn!(cluster, "{text}"),
+                }
+                self.events.say(cluster, kind, text, time_ms);
+            }
         }
     }
 

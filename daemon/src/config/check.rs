@@ -21,7 +21,7 @@ use super::source::{At, Sources, Spot};
 use super::system::System;
 use super::{address, values};
 use crate::check::{CheckMode, CheckRules, Kind, MAX_CHECKS, OnFailure, WhenAllFail};
-use crate::weight::{ShareBounds, WeightRules};
+use crate::weight::{LoadCommand, ShareBounds, WeightRules};
 
 /// A peer is dead after at least so many heartbeats, or a single lost frame shakes the cluster
 /// (SPEC 6.2).
@@ -151,7 +151,8 @@ impl Check<'_> {
             ports: self.ports(raw),
             keys,
             key_file,
-            weight: raw.weight.as_ref().map(|weight| weight.value).unwrap_or_default(),
+            weight: raw.weight.as_ref().map(|weight| weight.value.source).unwrap_or_default(),
+            load_command: self.load_command(raw),
             weight_rules: self.weight_rules(raw),
             checks: self.checks(raw),
             timing,
@@ -256,18 +257,29 @@ impl Check<'_> {
         }
     }
 
+    fn load_command(&mut self, raw: &RawCluster) -> Option<LoadCommand> {
+        let at = raw.weight.as_ref()?;
+        let command = at.value.command.clone()?;
+        self.program("weight", &command.words, at.spot);
+        Some(command)
+    }
+
+    fn program(&mut self, field: &str, words: &[String], spot: Spot) {
+        let program = words.first().map_or("", String::as_str);
+        if !self.system.is_program(program.as_ref()) {
+            let allowed = format!("a program: there is none at {program}");
+            self.refuse_value(spot, field, &allowed);
+        }
+    }
+
     fn checks(&mut self, raw: &RawCluster) -> CheckRules {
         if let Some(extra) = raw.checks.get(MAX_CHECKS) {
             let found = format!("{} checks", raw.checks.len());
             self.refuse(extra.spot, "checks", found, &format!("up to {MAX_CHECKS}"));
         }
         for at in &raw.checks {
-            if let Kind::Command(words) = &at.value.kind
-                && let Some(program) = words.first()
-                && !self.system.is_program(program.as_ref())
-            {
-                let allowed = format!("a program: there is none at {program}");
-                self.refuse_value(at.spot, "checks", &allowed);
+            if let Kind::Command(words) = &at.value.kind {
+                self.program("checks", words, at.spot);
             }
         }
         CheckRules {

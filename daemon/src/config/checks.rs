@@ -20,12 +20,15 @@ const MAX_PATTERN: usize = 1 << 20;
 /// The most words of a command, and bytes of them all: well within what the runner takes.
 const MAX_WORDS: usize = 64;
 const MAX_COMMAND: usize = 4096;
+/// What a command line is.
+pub(super) const COMMAND: &str = "a list of an absolute path and its arguments, up to 64 words: \
+     [\"/usr/local/bin/check\", …]";
 const DNS: u16 = 53;
 
-/// The fields of one check.
+/// The fields of one check, or of a command that says the load.
 pub(super) struct Fields<'n> {
     pub(super) check: &'n Node,
-    fields: Vec<&'n Field>,
+    pub(super) fields: Vec<&'n Field>,
 }
 
 impl<'n> Fields<'n> {
@@ -155,7 +158,7 @@ impl Reader<'_> {
 
     /// A time in seconds or milliseconds, up to an hour. The outer `None`: it was refused.
     #[allow(clippy::option_option)]
-    fn time(
+    pub(super) fn time(
         &mut self,
         fields: &Fields<'_>,
         [seconds, milliseconds]: [&str; 2],
@@ -284,10 +287,13 @@ impl Reader<'_> {
     }
 
     fn command(&mut self, node: Option<&Node>, check: &Node) -> Option<Kind> {
-        const COMMAND: &str = "a list of an absolute path and its arguments, up to 64 words: \
-                               [\"/usr/local/bin/check\", …]";
         let node = self.required("run", node, check)?;
-        let Value::List(items) = &node.value else { return self.refuse("run", node, COMMAND) };
+        self.words("run", node).map(Kind::Command)
+    }
+
+    /// A command line.
+    pub(super) fn words(&mut self, field: &str, node: &Node) -> Option<Vec<String>> {
+        let Value::List(items) = &node.value else { return self.refuse(field, node, COMMAND) };
         let words = items.iter().map(|item| match &item.value {
             Value::String(word) if !word.contains('\0') => Some(word.clone()),
             _ => None,
@@ -299,8 +305,8 @@ impl Reader<'_> {
                 && words.iter().map(String::len).sum::<usize>() <= MAX_COMMAND
         };
         match words.filter(fits) {
-            Some(words) => Some(Kind::Command(words)),
-            None => self.refuse("run", node, COMMAND),
+            Some(words) => Some(words),
+            None => self.refuse(field, node, COMMAND),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::model::{ClusterConfig, Port};
 use crate::check::{CheckRules, WhenAllFail};
-use crate::weight::{WeightRules, WeightSource};
+use crate::weight::{LoadCommand, WeightRules, WeightSource};
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,7 @@ impl ClusterConfig {
             keys,
             key_file,
             weight,
+            load_command,
             weight_rules,
             checks,
             timing,
@@ -123,7 +124,10 @@ impl ClusterConfig {
         }
         let key_path = |file: &Option<_>| show_path(file.as_deref());
         found.taken("key_file", key_path, key_file, &other.key_file);
-        found.taken("weight", show_weight, weight, &other.weight);
+        let command = |command: &Option<LoadCommand>| command.as_ref().map(ToString::to_string);
+        let [old, new] =
+            [(weight, command(load_command)), (&other.weight, command(&other.load_command))];
+        found.taken("weight", show_weight, &old, &new);
         found.rules(weight_rules, &other.weight_rules);
         found.checks(checks, &other.checks);
         let ms = |time: &core::time::Duration| format!("{}", time.as_millis());
@@ -178,9 +182,10 @@ fn show_path(path: Option<&Path>) -> String {
 }
 
 /// As the configuration file says it.
-fn show_weight(weight: &WeightSource) -> String {
-    match weight {
-        WeightSource::Manual(weight) => format!("Manual({weight})"),
-        measured => format!("{measured:?}"),
+fn show_weight((weight, command): &(&WeightSource, Option<String>)) -> String {
+    match (weight, command) {
+        (WeightSource::Manual(weight), _) => format!("Manual({weight})"),
+        (WeightSource::Command, Some(command)) => command.clone(),
+        (measured, _) => format!("{measured:?}"),
     }
 }

@@ -23,6 +23,7 @@ mod system;
 mod tree;
 mod url;
 mod values;
+mod weight;
 
 pub use check::{cluster_id_of, node_id_of};
 pub use difference::Difference;

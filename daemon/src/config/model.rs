@@ -10,7 +10,7 @@ use nlb_protocol::{ClusterId, ClusterMac, MacMode, NodeId};
 
 use super::keys::Keys;
 use crate::check::CheckRules;
-use crate::weight::{WeightRules, WeightSource};
+use crate::weight::{LoadCommand, WeightRules, WeightSource};
 
 /// The most clusters on one host: each has its task, queue and sockets on every interface.
 pub const MAX_CLUSTERS: usize = 8;
@@ -153,6 +153,8 @@ pub struct ClusterConfig {
     pub key_file: Option<PathBuf>,
     /// Where the weight comes from.
     pub weight: WeightSource,
+    /// The command that says the load, where the weight comes from one.
+    pub load_command: Option<LoadCommand>,
     /// How a weight is made of it.
     pub weight_rules: WeightRules,
     /// How the service on this node is checked.

@@ -17,8 +17,8 @@ use super::model::Port;
 use super::source::{At, Sources, Spot, spot};
 use super::tree::{Field, Node, Value};
 use super::values::{CLUSTER_NAME, is_cluster_name};
+use super::weight::RawWeight;
 use crate::check::{Check, CheckMode, OnFailure, WhenAllFail};
-use crate::weight::WeightSource;
 
 /// What the files say, before it is known to fit together.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub(super) struct RawCluster {
     pub(super) ports: Option<At<Vec<At<Port>>>>,
     pub(super) key_file: Option<At<PathBuf>>,
     pub(super) insecure: Option<At<bool>>,
-    pub(super) weight: Option<At<WeightSource>>,
+    pub(super) weight: Option<At<RawWeight>>,
     pub(super) weight_interval: Option<At<Duration>>,
     pub(super) warm_up: Option<At<Duration>>,
     pub(super) min_share: Option<At<u8>>,

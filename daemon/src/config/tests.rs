@@ -12,6 +12,7 @@ mod edits;
 mod files;
 mod grammar;
 mod refused;
+mod weights;
 
 const MAIN: &str = "/etc/nlbd/nlbd.ron";
 const KEY: &str = "/etc/nlbd/nlb0.key";

@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use nlb_protocol::{MacAddr, MacMode, Weight};
+use nlb_protocol::{MacAddr, MacMode};
 
 use super::address;
 use super::error::Reason;
@@ -14,15 +14,12 @@ use super::model::{
 use super::read::Reader;
 use super::source::At;
 use super::tree::{Node, Value};
-use crate::weight::WeightSource;
 
 /// What a cluster may be called.
 pub(super) const CLUSTER_NAME: &str =
     "a text of 1 to 15 characters: a letter a to z, then a to z, 0 to 9, _ and -";
 
 const NODE_NAME: &str = "a text of 1 to 64 bytes without control characters";
-const WEIGHTS: &str = "LoadAverage, LoadAverage5, LoadAverage15, Cpu, Memory, Connections or \
-     Manual(1 to 65535)";
 const MAC: &str = "a text like \"02:4e:4c:42:00:01\"";
 
 /// What `interfaces` may hold.
@@ -146,26 +143,6 @@ impl Reader<'_> {
             Some(mode) => Some(self.at(node, mode)),
             None => self.refuse("mode", node, "Unicast, Multicast or Igmp"),
         }
-    }
-
-    pub(super) fn weight(&mut self, node: &Node) -> Option<At<WeightSource>> {
-        let source = match &node.value {
-            Value::Word(word) => match word.as_str() {
-                "LoadAverage" => WeightSource::LoadAverage,
-                "LoadAverage5" => WeightSource::LoadAverage5,
-                "LoadAverage15" => WeightSource::LoadAverage15,
-                "Cpu" => WeightSource::Cpu,
-                "Memory" => WeightSource::Memory,
-                "Connections" => WeightSource::Connections,
-                _ => return self.refuse("weight", node, WEIGHTS),
-            },
-            Value::Tuple(Some(word), items) if word == "Manual" && items.len() == 1 => {
-                let weight = self.number::<u16>("weight", &items[0], 1..=65535)?;
-                WeightSource::Manual(Weight::new(weight.value)?)
-            }
-            _ => return self.refuse("weight", node, WEIGHTS),
-        };
-        Some(self.at(node, source))
     }
 
     pub(super) fn mac(&mut self, node: &Node) -> Option<At<MacAddr>> {

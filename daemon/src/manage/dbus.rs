@@ -197,6 +197,7 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         dead_after_ms: short(facts.timing.dead_after),
         weight: weight.map(Weight::get).unwrap_or_default(),
         weight_mode: facts.weight.name().to_owned(),
+        weight_problem: facts.weight_problem.clone().unwrap_or_default(),
         kernel_path: facts.kernel_path.name().to_owned(),
         uptime_ms: milliseconds(facts.uptime),
         buckets_accepted: few(snapshot.buckets_accepted),

@@ -66,6 +66,7 @@ fn status() -> StatusView {
             insecure: false,
             timing: Timing::default(),
             weight: WeightSource::LoadAverage,
+            weight_problem: None,
             kernel_path: KernelPath::IptablesNfqueue,
             checks: vec![
                 CheckView {
@@ -358,7 +359,8 @@ async fn changes_over_the_socket() {
         [
             "weight: found 0; allowed: 1 to 65535",
             "weight: found 65536; allowed: 1 to 65535",
-            "mode: found guess; allowed: manual, loadavg, loadavg5, loadavg15, cpu, memory or connections",
+            "mode: found guess; allowed: manual, loadavg, loadavg5, loadavg15, cpu, memory, connections or \
+             command",
             "address: found localhost; allowed: an IPv4 or IPv6 address like 192.0.2.50 or \
              2001:db8::50",
             "limit: found 0; allowed: 1 to 10000",

@@ -241,6 +241,7 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         heartbeat_ms: milliseconds(facts.timing.heartbeat),
         dead_after_ms: milliseconds(facts.timing.dead_after),
         weight_mode: facts.weight.name().to_owned(),
+        weight_problem: facts.weight_problem.clone(),
         kernel_path: facts.kernel_path.name().to_owned(),
         uptime_ms: milliseconds(facts.uptime),
         buckets_accepted: snapshot.buckets_accepted as u64,

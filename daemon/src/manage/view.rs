@@ -71,6 +71,8 @@ pub struct ClusterFacts {
     pub timing: Timing,
     /// Where the weight comes from now.
     pub weight: WeightSource,
+    /// Why the weight does not follow it, if it does not.
+    pub weight_problem: Option<String>,
     /// How new clients reach the stage.
     pub kernel_path: KernelPath,
     /// The checks of its service here.
@@ -102,6 +104,7 @@ impl ClusterFacts {
             insecure: config.is_insecure(),
             timing: config.timing,
             weight: config.weight,
+            weight_problem: None,
             kernel_path,
             checks: Vec::new(),
             uptime: Duration::ZERO,

@@ -29,7 +29,7 @@ pub(super) fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, ManageError> {
 
 /// `None`: manual, with the weight that the node has.
 pub(super) fn weight_source(mode: &str) -> Result<Option<WeightSource>, ManageError> {
-    const MODES: &str = "manual, loadavg, loadavg5, loadavg15, cpu, memory or connections";
+    const MODES: &str = "manual, loadavg, loadavg5, loadavg15, cpu, memory, connections or command";
     match WeightSource::measured(mode) {
         Some(source) => Ok(Some(source)),
         None if mode == "manual" => Ok(None),

@@ -6,6 +6,7 @@
 //! [`Weigher::decide`] once a second.
 
 mod balance;
+mod command;
 mod share;
 mod source;
 
@@ -17,6 +18,7 @@ use nlb_protocol::Weight;
 use nlb_protocol::frame::{Load, State};
 
 pub use balance::{BASE, Balancer, DEAD_BAND, Peer, RANGE};
+pub use command::{Answers, LoadCommand, Said};
 pub use share::{COLD, ShareBounds, WarmUp};
 pub use source::{Meter, Reading, WeightSource};
 
@@ -105,6 +107,12 @@ impl Weigher {
             self.told = self.found;
             self.told
         })
+    }
+
+    /// Nothing is measured any more: this weight, until something is.
+    pub fn fall_back(&mut self, weight: Weight) {
+        self.found = weight;
+        self.balancer = Balancer::new(self.source.window(), self.rules.interval, weight);
     }
 
     /// Weighs by other rules from now on.

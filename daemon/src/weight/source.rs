@@ -21,6 +21,8 @@ pub enum WeightSource {
     Memory,
     /// Established connections to the service addresses, per core.
     Connections,
+    /// What a command says (`LoadCommand`).
+    Command,
     /// This weight, until somebody sets another.
     Manual(Weight),
 }
@@ -38,13 +40,14 @@ const WAITING_HALF: f64 = 8.0;
 
 impl WeightSource {
     /// Every source that measures, in the order of the documentation.
-    pub const MEASURED: [Self; 6] = [
+    pub const MEASURED: [Self; 7] = [
         Self::LoadAverage,
         Self::LoadAverage5,
         Self::LoadAverage15,
         Self::Cpu,
         Self::Memory,
         Self::Connections,
+        Self::Command,
     ];
 
     /// Its name in the status and in `nlbctl weight_mode`.
@@ -57,6 +60,7 @@ impl WeightSource {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Connections => "connections",
+            Self::Command => "command",
             Self::Manual(_) => "manual",
         }
     }
@@ -78,6 +82,7 @@ impl WeightSource {
             Self::LoadAverage => 4,
             Self::LoadAverage5 => 5,
             Self::LoadAverage15 => 6,
+            Self::Command => 7,
         }
     }
 
@@ -88,7 +93,7 @@ impl WeightSource {
             Self::LoadAverage => 60,
             Self::LoadAverage5 => 300,
             Self::LoadAverage15 => 900,
-            Self::Cpu | Self::Memory | Self::Connections | Self::Manual(_) => 10,
+            Self::Cpu | Self::Memory | Self::Connections | Self::Command | Self::Manual(_) => 10,
         })
     }
 
@@ -100,6 +105,7 @@ impl WeightSource {
             Self::Manual(_) => return None,
             Self::Cpu => reading.busy?,
             Self::Memory => reading.memory?,
+            Self::Command => reading.command?,
             Self::Connections => f64::from(reading.connections?) / cores / CONNECTIONS_FULL,
             Self::LoadAverage | Self::LoadAverage5 | Self::LoadAverage15 => {
                 let averages = reading.averages?;
@@ -129,6 +135,8 @@ pub struct Reading {
     pub memory: Option<f64>,
     /// Established connections to the cluster's service addresses.
     pub connections: Option<u32>,
+    /// What a command says, 1 for fully loaded.
+    pub command: Option<f64>,
 }
 
 /// Reads the load of this machine, once a second. It costs a few small files.
@@ -170,6 +178,7 @@ impl Meter {
             averages: averages.map(|average| [average.one, average.five, average.fifteen]),
             memory: (total > 0).then(|| used(system.available_memory())),
             connections: None,
+            command: None,
         }
     }
 }

@@ -46,11 +46,13 @@ fn what_is_measured() {
         averages: Some([2.0, 80.0, f64::NAN]),
         memory: Some(0.25),
         connections: Some(400),
+        command: Some(0.75),
     };
     let load = |source: WeightSource| source.load(&reading);
     assert_eq!(load(WeightSource::Cpu), Some(0.5));
     assert_eq!(load(WeightSource::Memory), Some(0.25));
     assert_eq!(load(WeightSource::Connections), Some(0.1));
+    assert_eq!(load(WeightSource::Command), Some(0.75));
     assert_eq!(load(WeightSource::LoadAverage), Some(0.5), "nobody waits");
     let waiting = load(WeightSource::LoadAverage5).unwrap();
     assert!((0.6..0.8).contains(&waiting), "18 a core wait: {waiting}");
@@ -176,6 +178,24 @@ fn a_weight_set_by_hand_is_taken_at_once() {
     assert_eq!(weigher.set_source(Some(WeightSource::Cpu)), None);
     assert_eq!(weigher.set_source(None), None);
     assert_eq!(weigher.source(), WeightSource::Manual(weight(7)));
+}
+
+#[test]
+fn when_a_command_falls_silent_the_weight_falls_back() {
+    let mut weigher = Weigher::new(WeightSource::Command, rules());
+    let says = |command| Reading { cores: 4, command, ..Reading::default() };
+    let nodes = [
+        node(1, State::Active, 100, Load::default()),
+        node(2, State::Active, 100, Load { measure: 7, permille: 300 }),
+    ];
+    assert_eq!(weigher.sample(&says(Some(0.9)), seconds(0)), Load { measure: 7, permille: 900 });
+    assert!(weigher.decide(&nodes, seconds(0)).unwrap() > weight(100));
+    weigher.fall_back(weight(60));
+    assert_eq!(weigher.sample(&says(None), seconds(1)), Load::default(), "nothing to compare");
+    assert_eq!(weigher.decide(&nodes, seconds(1)), Some(weight(60)));
+    assert_eq!(weigher.decide(&nodes, seconds(9)), None);
+    weigher.sample(&says(Some(0.9)), seconds(10));
+    assert!(weigher.decide(&nodes, seconds(10)).unwrap() > weight(60), "it goes on from there");
 }
 
 #[test]

@@ -35,6 +35,8 @@ impl Gauges {
             )
             .map(|part| part.min(1.0)),
             connections: Some(server.sessions),
+            // A command that prints how many requests are in hand for each core.
+            command: Some(server.in_hand() / server.cores()),
         }
     }
 }

@@ -15,8 +15,8 @@ fn weights() {
     refused("weight: Manual(65536),", &format!("{at} 65536; allowed: 1 to 65535"));
     refused("weight: Manual(-1),", &format!("{at} -1; allowed: 1 to 65535"));
     refused("weight: Manual(\"9\"),", &format!("{at} \"9\"; allowed: 1 to 65535"));
-    let allowed = "LoadAverage, LoadAverage5, LoadAverage15, Cpu, Memory, Connections or \
-                   Manual(1 to 65535)";
+    let allowed = "LoadAverage, LoadAverage5, LoadAverage15, Cpu, Memory, Connections, \
+                   Manual(1 to 65535) or Command([\"/PATH\", …])";
     let at = "/etc/nlbd/nlbd.ron:6:21: `weight`: found";
     refused("weight: Gpu,", &format!("{at} Gpu; allowed: {allowed}"));
     refused("weight: 100,", &format!("{at} 100; allowed: {allowed}"));
