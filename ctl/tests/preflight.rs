@@ -102,8 +102,8 @@ async fn what_is_wrong_is_named_with_what_to_do() {
 #[tokio::test]
 async fn hypervisors_and_their_settings() {
     for (file, text, words, setting, expected) in [
-        ("sys/class/dmi/id/sys_vendor", "VMware, Inc.", "VMware", "Forged transmits", Level::Warn),
-        ("sys/class/dmi/id/sys_vendor", "QEMU", "KVM", "no-mac-spoofing", Level::Warn),
+        ("sys/class/dmi/id/sys_vendor", "VMware, Inc.", "VMware", "Promiscuous mode", Level::Warn),
+        ("sys/class/dmi/id/sys_vendor", "QEMU", "KVM", "no-arp-spoofing", Level::Warn),
         ("sys/class/dmi/id/sys_vendor", "Amazon EC2", "AWS", "load balancer", Level::Fail),
         ("sys/class/dmi/id/product_name", "OpenStack Nova", "OpenStack", "port set", Level::Warn),
         ("sys/hypervisor/type", "xen", "Xen", "locking-mode", Level::Warn),
@@ -165,7 +165,10 @@ fn every_mode_has_what_to_paste_for_every_vendor() {
     ] {
         let all = advice(mode, Some(id), mac, &addresses);
         let text: String = all.iter().map(|n| format!("{}\n{}\n", n.device, n.lines)).collect();
-        for words in ["Cisco", "Juniper", "Arista", "Linux"].iter().chain(expected) {
+        for words in ["Cisco IOS", "NX-OS", "Juniper", "Arista", "Comware", "MikroTik", "Linux"]
+            .iter()
+            .chain(expected)
+        {
             assert!(text.contains(words), "{mode:?}: {words}\n{text}");
         }
         // Unicast needs no static entries: routers learn it.

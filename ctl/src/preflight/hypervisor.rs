@@ -73,33 +73,34 @@ pub(super) fn finding(root: &Path, mode: Mode) -> Finding {
             "VMware",
             match mode {
                 Mode::Unicast => {
-                    "on the port group: Promiscuous mode Accept, Forged transmits Accept, MAC \
-                     address changes Accept\n(or MAC learning with unicast flooding, vSphere 6.7 \
-                     and later); Notify switches: No"
+                    "on the port group: Promiscuous mode: Accept (or MAC learning with unicast \
+                     flooding, vSphere 6.7 and later),\nas it gives a machine only frames for its own \
+                     address; the rest may stay Reject: nlbd sends from that alone"
                 }
                 Mode::Multicast | Mode::Igmp => {
-                    "on the port group: Forged transmits Accept; multicast filtering mode: Basic \
-                     (Multicast) or IGMP/MLD snooping (Igmp)"
+                    "on the switch: Multicast filtering mode: Basic\nForged transmits, MAC address \
+                     changes and Promiscuous mode may stay Reject"
                 }
             },
         ),
         Kind::Kvm => warn(
             "KVM or QEMU",
-            "libvirt: no <filterref filter='clean-traffic'/> or 'no-mac-spoofing' on the \
-             interface; macvtap: trustGuestRxFilters='yes', or a bridge instead\n\
+            "libvirt: no <filterref> on the interface that judges ARP or IP: clean-traffic, \
+             no-arp-spoofing, no-ip-spoofing\n\
+             macvtap: trustGuestRxFilters='yes', or a bridge instead\n\
              bridge: flooding on at the guest's port: bridge link set dev vnetN flood on mcast_flood on\n\
-             Proxmox: Firewall > Options > MAC filter: No; IP filter: No",
+             Proxmox: Firewall > Options > IP filter: No; not bridge-disable-mac-learning",
         ),
         Kind::OpenStack => warn(
             "OpenStack",
-            "openstack port set --allowed-address ip-address=SERVICE,mac-address=CLUSTER-MAC PORT\n\
-             (or --disable-port-security); the network must flood: no L2 population for this MAC",
+            "openstack port set --no-security-group --disable-port-security PORT\n\
+             the network must flood unknown addresses to the ports of the servers",
         ),
         Kind::HyperV => warn(
             "Hyper-V",
             "in PowerShell on the host: Set-VMNetworkAdapter -VMName NAME -MacAddressSpoofing On\n\
-             Hyper-V's switch floods no unknown unicast to guests: take Multicast or Igmp mode if \
-             nothing arrives",
+             without it a machine gets no flooded frames; if nothing arrives all the same, take \
+             Multicast or Igmp mode",
         ),
         Kind::Xen => warn(
             "Xen",

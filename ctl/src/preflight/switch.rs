@@ -36,6 +36,11 @@ fn dotted(mac: &str) -> String {
     digits.chunks(4).map(String::from_iter).collect::<Vec<_>>().join(".")
 }
 
+/// `0123-4567-89ab`, as Comware writes it.
+fn dashed(mac: &str) -> String {
+    dotted(mac).replace('.', "-")
+}
+
 /// The configuration for every kind of device.
 #[must_use]
 pub fn advice(mode: Mode, id: Option<u16>, mac: &str, addresses: &[String]) -> Vec<Network> {
@@ -65,8 +70,9 @@ fn explanation(mode: Mode, id: Option<u16>, mac: &str) -> Network {
     let words = match mode {
         Mode::Unicast => {
             "No server ever sends from it, so no switch learns it, and switches flood it: nothing \
-             needs to be set.\nOnly where unknown unicast is blocked or storm-controlled, or to keep \
-             it from other ports, paste this.\nA VLAN of its own for the servers and their router \
+             needs to be set.\nOnly where unknown unicast is blocked or limited, or ARP is inspected, \
+             paste what is wrong there.\nA switch that is the router too must flood what it routes \
+             to this address: see network.md in the documentation.\nA VLAN of its own for the servers and their router \
              keeps the flood from everybody else."
         }
         Mode::Multicast => {
@@ -82,16 +88,20 @@ fn explanation(mode: Mode, id: Option<u16>, mac: &str) -> Network {
     network(&format!("Switches and routers, {} mode", mode.name()), lines)
 }
 
-fn unicast(mac: &str) -> [Network; 4] {
+fn unicast(mac: &str) -> Vec<Network> {
     let dot = dotted(mac);
-    [
+    vec![
         network(
-            "Cisco IOS, switch (only if unknown unicast is blocked; one port list for all servers)",
-            format!(
-                "interface range PORTS-OF-THE-SERVERS\n no switchport block unicast\n no switchport \
-                 port-security\n! Catalyst 9000 and others take several ports in a static entry:\n\
-                 mac address-table static {dot} vlan VLAN interface PORT1 PORT2 PORT3"
-            ),
+            "Cisco IOS, switch (what keeps the frames or the ARP answers away, where it is set)",
+            "interface range PORTS-OF-THE-SERVERS\n no switchport block unicast\n no storm-control \
+             unicast\n ip arp inspection trust"
+                .to_owned(),
+        ),
+        network(
+            "Cisco NX-OS, switch",
+            "interface ethernet PORTS-OF-THE-SERVERS\n  no switchport block unicast\n  no \
+             storm-control unicast level\n  ip arp inspection trust"
+                .to_owned(),
         ),
         network(
             "Juniper Junos, switch",
@@ -103,8 +113,16 @@ fn unicast(mac: &str) -> [Network; 4] {
             "Arista EOS, switch",
             format!(
                 "no mac address-table static {dot} vlan VLAN drop\ninterface PORTS-OF-THE-SERVERS\n   \
-                 no switchport port-security\n   no storm-control unknown-unicast"
+                 no storm-control unknown-unicast"
             ),
+        ),
+        network(
+            "HPE Comware, switch",
+            "interface PORT\n undo unicast-suppression\n arp detection trust".to_owned(),
+        ),
+        network(
+            "MikroTik RouterOS, bridge",
+            "/interface bridge port set [find interface=PORT] unknown-unicast-flood=yes".to_owned(),
         ),
         network(
             "Linux bridge, ports of the servers",
@@ -116,13 +134,20 @@ fn unicast(mac: &str) -> [Network; 4] {
     ]
 }
 
-fn multicast(mac: &str, id: Option<u16>) -> [Network; 4] {
-    let dot = dotted(mac);
+fn multicast(mac: &str, id: Option<u16>) -> Vec<Network> {
+    let (dot, dash) = (dotted(mac), dashed(mac));
     let heartbeat = format!("03:4e:4c:48:{}", id_bytes(id));
-    [
+    vec![
         network(
             "Cisco IOS, switch (to send to the servers only)",
             format!("mac address-table static {dot} vlan VLAN interface PORT1 PORT2 PORT3"),
+        ),
+        network(
+            "Cisco NX-OS, switch (to send to the servers only)",
+            format!(
+                "vlan configuration VLAN\n  layer-2 multicast lookup mac\nmac address-table multicast \
+                 {dot} vlan VLAN interface PORT1 PORT2 PORT3"
+            ),
         ),
         network(
             "Juniper Junos, switch (floods it; keep it out of what storm control limits)",
@@ -131,6 +156,15 @@ fn multicast(mac: &str, id: Option<u16>) -> [Network; 4] {
         network(
             "Arista EOS, switch (to send to the servers only)",
             format!("mac address-table static {dot} vlan VLAN interface PORT1 PORT2 PORT3"),
+        ),
+        network(
+            "HPE Comware, switch (to send to the servers only)",
+            format!("mac-address multicast {dash} interface PORT1 PORT2 PORT3 vlan VLAN"),
+        ),
+        network(
+            "MikroTik RouterOS, bridge (floods it)",
+            "/interface bridge port set [find interface=PORT] unknown-multicast-flood=yes"
+                .to_owned(),
         ),
         network(
             "Linux bridge (with snooping and a querier it does not flood this: take Igmp, or)",
@@ -142,19 +176,27 @@ fn multicast(mac: &str, id: Option<u16>) -> [Network; 4] {
     ]
 }
 
-fn igmp(mac: &str, id: Option<u16>) -> [Network; 4] {
+fn igmp(mac: &str, id: Option<u16>) -> Vec<Network> {
     let group = match id.map(u16::to_be_bytes) {
         Some([high, low]) => format!("239.255.{high}.{low}"),
         None => "239.255.H.L".to_owned(),
     };
     let dot = dotted(mac);
-    [
+    vec![
         network(
             "Cisco IOS, switch",
             format!(
                 "ip igmp snooping\nip igmp snooping vlan VLAN\nip igmp snooping querier\n! or without \
                  a querier, for good:\nip igmp snooping vlan VLAN static {group} interface PORT1\n\
                  mac address-table static {dot} vlan VLAN interface PORT1 PORT2 PORT3"
+            ),
+        ),
+        network(
+            "Cisco NX-OS, switch",
+            format!(
+                "vlan configuration VLAN\n  ip igmp snooping querier ADDRESS\n  layer-2 multicast \
+                 lookup mac\n  ! or without a querier, for good:\n  ip igmp snooping static-group \
+                 {group} interface PORT1"
             ),
         ),
         network(
@@ -169,6 +211,20 @@ fn igmp(mac: &str, id: Option<u16>) -> [Network; 4] {
             format!(
                 "ip igmp snooping\nip igmp snooping querier\nip igmp snooping querier address \
                  ADDRESS\nip igmp snooping vlan VLAN static {group} interface PORT1"
+            ),
+        ),
+        network(
+            "HPE Comware, switch",
+            format!(
+                "igmp-snooping\nvlan VLAN\n igmp-snooping enable\n igmp-snooping querier\ninterface \
+                 PORT\n igmp-snooping static-group {group} vlan VLAN"
+            ),
+        ),
+        network(
+            "MikroTik RouterOS, bridge",
+            format!(
+                "/interface bridge set [find name=BRIDGE] igmp-snooping=yes multicast-querier=yes\n\
+                 /interface bridge mdb add bridge=BRIDGE ports=PORT1,PORT2,PORT3 group={group}"
             ),
         ),
         network(
@@ -211,13 +267,29 @@ fn routers(mac: &str, addresses: &[String]) -> Vec<Network> {
         true => format!("ipv6 neighbor {address} VlanVLAN {dot}"),
         false => format!("arp {address} {dot} arpa"),
     });
+    let nexus = lines(&|address, v6| match v6 {
+        true => format!("  ipv6 neighbor {address} {dot}"),
+        false => format!("  ip arp {address} {dot}"),
+    });
+    let dash = dashed(mac);
+    let comware = lines(&|address, v6| match v6 {
+        true => format!("ipv6 neighbor {address} {dash} interface vlan-interface VLAN"),
+        false => format!("arp static {address} {dash}"),
+    });
+    let mikrotik = lines(&|address, v6| match v6 {
+        true => format!("/ipv6 neighbor add address={address} mac-address={mac} interface=IF"),
+        false => format!("/ip arp add address={address} mac-address={mac} interface=IF"),
+    });
     let linux = lines(&|address, _| {
         format!("ip neigh replace {address} lladdr {mac} dev IF nud permanent")
     });
     vec![
         network("Cisco IOS, router", cisco),
+        network("Cisco NX-OS, router", format!("interface VlanVLAN\n{nexus}")),
         network("Juniper Junos, router", juniper),
         network("Arista EOS, router", arista),
+        network("HPE Comware, router", format!("undo arp check enable\n{comware}")),
+        network("MikroTik RouterOS, router", mikrotik),
         network("Linux, router", linux),
     ]
 }
