@@ -154,7 +154,7 @@ fn every_mode_has_what_to_paste_for_every_vendor() {
             Mode::Multicast,
             "03:4e:4c:42:01:02",
             0x102,
-            &["034e.4c42.0102", "03:4e:4c:48:01:02", "arp 192.0.2.50 034e.4c42.0102 arpa"],
+            &["034e.4c42.0102", "mcast_router 2", "arp 192.0.2.50 034e.4c42.0102 arpa"],
         ),
         (
             Mode::Igmp,

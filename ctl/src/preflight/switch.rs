@@ -47,7 +47,7 @@ pub fn advice(mode: Mode, id: Option<u16>, mac: &str, addresses: &[String]) -> V
     let mut all = vec![explanation(mode, id, mac)];
     match mode {
         Mode::Unicast => all.extend(unicast(mac)),
-        Mode::Multicast => all.extend(multicast(mac, id)),
+        Mode::Multicast => all.extend(multicast(mac)),
         Mode::Igmp => all.extend(igmp(mac, id)),
     }
     if mode != Mode::Unicast {
@@ -134,9 +134,8 @@ fn unicast(mac: &str) -> Vec<Network> {
     ]
 }
 
-fn multicast(mac: &str, id: Option<u16>) -> Vec<Network> {
+fn multicast(mac: &str) -> Vec<Network> {
     let (dot, dash) = (dotted(mac), dashed(mac));
-    let heartbeat = format!("03:4e:4c:48:{}", id_bytes(id));
     vec![
         network(
             "Cisco IOS, switch (to send to the servers only)",
@@ -162,16 +161,14 @@ fn multicast(mac: &str, id: Option<u16>) -> Vec<Network> {
             format!("mac-address multicast {dash} interface PORT1 PORT2 PORT3 vlan VLAN"),
         ),
         network(
-            "MikroTik RouterOS, bridge (floods it)",
-            "/interface bridge port set [find interface=PORT] unknown-multicast-flood=yes"
+            "MikroTik RouterOS, bridge (floods it; where it snoops, what is IP goes to routers' ports)",
+            "/interface bridge port set [find interface=PORT] unknown-multicast-flood=yes \
+             multicast-router=permanent"
                 .to_owned(),
         ),
         network(
-            "Linux bridge (with snooping and a querier it does not flood this: take Igmp, or)",
-            format!(
-                "bridge link set dev PORT mcast_flood on\nbridge mdb add dev BRIDGE port PORT grp \
-                 {mac} permanent\nbridge mdb add dev BRIDGE port PORT grp {heartbeat} permanent"
-            ),
+            "Linux bridge (floods it; with snooping and a querier, what is IP goes to routers' ports)",
+            "bridge link set dev PORT mcast_flood on mcast_router 2".to_owned(),
         ),
     ]
 }
@@ -222,19 +219,18 @@ fn igmp(mac: &str, id: Option<u16>) -> Vec<Network> {
         ),
         network(
             "MikroTik RouterOS, bridge",
-            format!(
-                "/interface bridge set [find name=BRIDGE] igmp-snooping=yes multicast-querier=yes\n\
-                 /interface bridge mdb add bridge=BRIDGE ports=PORT1,PORT2,PORT3 group={group}"
-            ),
+            "/interface bridge set [find name=BRIDGE] igmp-snooping=yes multicast-querier=yes\n\
+             /interface bridge port set [find interface=PORT] multicast-router=permanent"
+                .to_owned(),
         ),
         network(
             "Linux bridge",
-            format!(
-                "ip link set dev BRIDGE type bridge mcast_snooping 1 mcast_querier 1\n\
-                 # ports as they are by default, so that the servers' announcements count:\n\
-                 bridge link set dev PORT mcast_router 1\n# the group, if it is to be there for good:\n\
-                 bridge mdb add dev BRIDGE port PORT grp {group} permanent"
-            ),
+            "ip link set dev BRIDGE type bridge mcast_snooping 1 mcast_querier 1\n\
+             # ports as they are by default, so that the servers' announcements count:\n\
+             bridge link set dev PORT mcast_router 1\n\
+             # or for good, whatever is announced:\n\
+             bridge link set dev PORT mcast_router 2"
+                .to_owned(),
         ),
     ]
 }
