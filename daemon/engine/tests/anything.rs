@@ -186,7 +186,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn play(steps: &[Step]) -> String {
+/// What an engine says to all this; `anew`: it is made anew of its image after each step.
+fn play(steps: &[Step], anew: bool) -> String {
     let mut now = Time::from_nanos(90_000_000_000);
     let mut engine = Engine::new(config(), now);
     let (mut told, mut id, mut waiting) = (0, 0, 0_usize);
@@ -263,6 +264,11 @@ fn play(steps: &[Step]) -> String {
         assert!(snapshot.nodes.iter().all(|node| node.local || node.pins <= LIMITS.pins));
         drop((engine.buckets(), engine.clients(10, now), engine.explain(address(1), now)));
         let _ = (engine.poll_timeout(), engine.wants_witness(), engine.held(), engine.saved());
+        if anew {
+            let image = engine.image();
+            engine = Engine::from_image(&image).expect("an engine's own image");
+            assert!(engine.image() == image, "an image of an image is another");
+        }
     }
     for (index, at) in sent.iter().enumerate() {
         let within = sent[index..].iter().filter(|later| later.since(*at) < Duration::from_secs(1));
@@ -278,7 +284,32 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
     fn anything_may_come(steps in prop::collection::vec(step(), 1..120)) {
-        prop_assert_eq!(play(&steps), play(&steps));
+        prop_assert_eq!(play(&steps, false), play(&steps, false));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    /// An image holds everything that what comes next depends on.
+    #[test]
+    fn an_image_goes_on(steps in prop::collection::vec(step(), 1..120)) {
+        prop_assert_eq!(play(&steps, false), play(&steps, true));
+    }
+
+    /// What is no image is none, and does no harm.
+    #[test]
+    fn any_bytes_may_be_an_image(at in 0..200_000_usize, byte in any::<u8>(), cut in any::<bool>()) {
+        let mut image = Engine::new(config(), Time::from_nanos(1)).image();
+        let at = at % image.len();
+        if cut {
+            image.truncate(at);
+            prop_assert!(Engine::from_image(&image).is_none());
+        } else {
+            image[at] = byte;
+            if let Some(mut engine) = Engine::from_image(&image) {
+                engine.handle_timeout(Time::from_nanos(1));
+            }
+        }
     }
 }
 

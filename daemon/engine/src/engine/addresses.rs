@@ -24,6 +24,16 @@ impl<V> Default for AddressMap<V> {
 }
 
 impl<V> AddressMap<V> {
+    /// Those with 4 bytes and those with 16.
+    pub(super) fn parts(&self) -> (&BTreeMap<Ipv4Addr, V>, &BTreeMap<Ipv6Addr, V>) {
+        (&self.v4, &self.v6)
+    }
+
+    /// Of these.
+    pub(super) fn of_parts(v4: BTreeMap<Ipv4Addr, V>, v6: BTreeMap<Ipv6Addr, V>) -> Self {
+        Self { v4, v6 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }

@@ -8,6 +8,7 @@ use nlb_protocol::ids::BUCKETS;
 use nlb_protocol::{Bucket, Buckets};
 
 use super::addresses::{AddressMap, AddressSet};
+use super::image::image;
 use super::replica::Answered;
 use crate::packet::ClientPacket;
 use crate::time::Time;
@@ -43,6 +44,12 @@ impl Clients {
 
     pub(super) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Whether every bucket has its place: not so in an image that somebody made up.
+    pub(super) fn is_whole(&self) -> bool {
+        let all = self.by_bucket.iter().map(AddressMap::len).sum::<usize>();
+        self.by_bucket.len() == BUCKETS && self.count == all
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -171,6 +178,11 @@ impl Waiting {
         self.held.len() + self.ready.len()
     }
 
+    /// See [`Clients::is_whole`].
+    pub(super) fn is_whole(&self) -> bool {
+        self.doubt.len() == BUCKETS && self.doubt_rest.len() == BUCKETS
+    }
+
     pub(super) fn doubt(&mut self, bucket: Bucket, limit: Time) {
         let doubt = &mut self.doubt[bucket.index()];
         *doubt = (*doubt).max(limit);
@@ -232,3 +244,10 @@ impl Waiting {
         })
     }
 }
+
+image! { Client { seen } }
+image! { Clients { by_bucket, count } }
+image! { Walk { stopped } }
+image! { Held { packet, arrival } }
+image! { Gone { limit, clients, answered, expires } }
+image! { Waiting { held, ready, doubt, doubt_rest, gone, lost } }

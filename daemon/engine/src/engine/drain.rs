@@ -3,6 +3,7 @@
 use nlb_protocol::frame::State;
 
 use super::Engine;
+use super::image::image;
 use super::machine::Event;
 use crate::manage::{CommandError, DrainView, Outcome};
 use crate::time::Time;
@@ -102,6 +103,9 @@ impl Engine {
         Some(DrainView { clients: left, clients_at_start: wish.most, time_left })
     }
 }
+
+image! { Drain { until, most } }
+image! { Draining { wish, left, over } }
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use nlb_protocol::Bucket;
 use nlb_protocol::ids::BUCKETS;
 
 use super::Engine;
+use super::image::image;
 use crate::packet::Finding;
 use crate::time::Time;
 
@@ -185,6 +186,8 @@ impl Engine {
         self.swept.restoring = (next < BUCKETS).then_some(next);
     }
 }
+
+image! { Sweep { next, at, question, asked, restoring } }
 
 #[cfg(test)]
 mod tests;

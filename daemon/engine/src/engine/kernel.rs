@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use nlb_protocol::Buckets;
 
+use super::image::image;
 use crate::plan::{Generation, KernelPlan};
 
 /// Plans that were told and not yet confirmed. The driver applies the latest, so older ones are
@@ -211,6 +212,14 @@ impl Kernel {
 
     fn is_certain(&self) -> bool {
         self.applied > Generation(0) && !self.overflowed && !self.failed
+    }
+}
+
+image! { Filter { buckets, divert, seed } }
+image! {
+    Kernel {
+        generation, applied, told, possible, overflowed, flush_wanted, flush, reopen, forget,
+        renew, remember, remembering, forgetting, failed,
     }
 }
 

@@ -11,6 +11,7 @@ use nlb_protocol::Bucket;
 use nlb_protocol::frame::State;
 
 use super::Engine;
+use super::image::image_of_variants;
 use super::machine::Event;
 use super::restart::Restart;
 use crate::notice::Notice;
@@ -213,5 +214,12 @@ impl Engine {
             Leave::Closing { since } => note(since + timing.skew()),
             Leave::No | Leave::Withdrawing | Leave::Parting { .. } | Leave::Gone => {}
         }
+    }
+}
+
+image_of_variants! {
+    Leave {
+        0: No(), 1: Handing(since: since), 2: Lingering(released: released, looked: looked),
+        3: Closing(since: since), 4: Withdrawing(), 5: Parting(farewells: farewells), 6: Gone(),
     }
 }

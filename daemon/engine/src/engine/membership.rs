@@ -6,6 +6,7 @@ use nlb_protocol::frame::{PeerAck, State};
 use nlb_protocol::{NodeId, Sequence};
 
 use super::Engine;
+use super::image::image;
 use super::machine::{self, Event};
 use super::peers::Peer;
 use super::restart::Restart;
@@ -333,3 +334,10 @@ impl Engine {
         }
     }
 }
+
+image! {
+    Membership {
+        joining_since, said, active_since, fenced_at, unheard, alone_since, witnessed, deaf, twin,
+    }
+}
+image! { Unheard { since, via, ack, rose, until } }

@@ -8,7 +8,7 @@
 //! [`moving`] work on many clients, [`addresses`] sets of them, [`refused`] clients of others,
 //! [`kernel`] what the kernel was told, [`leave`] the way out, [`drain`] before it, [`restart`] and [`resume`] from one
 //! process to the next, [`sender`] and [`transmit`] what leaves, [`service`] load and health,
-//! [`read`] what people see, [`hash`] what makes two engines alike.
+//! [`read`] what people see, [`hash`] what makes two engines alike, [`image`] all of it as bytes.
 
 mod addresses;
 mod buckets;
@@ -19,6 +19,7 @@ mod fence;
 mod gone;
 mod hash;
 mod idle;
+mod image;
 mod kernel;
 mod leave;
 mod machine;

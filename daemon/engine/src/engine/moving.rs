@@ -13,6 +13,7 @@ use nlb_protocol::{Buckets, PinVersion};
 
 use super::Engine;
 use super::clients::Walk;
+use super::image::image;
 use crate::time::Time;
 
 /// The most clients that are worked on within [`SLICE_TIME`]: about a millisecond's work.
@@ -262,3 +263,11 @@ impl Engine {
         (self.moving.is_walking() || closing || settling) && self.log.backlog() < BACKLOG
     }
 }
+
+image! {
+    Moving {
+        pinning, pin_walk, pinned, unpinning, unpin_walk, yielded, mark, since, progress, score,
+        idle, idle_walk, budget,
+    }
+}
+image! { Budget { used, since } }

@@ -7,6 +7,7 @@ use nlb_protocol::frame::{Header, Heartbeat, Load, PeerAck};
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{Incarnation, NodeId, PinVersion, Sequence};
 
+use super::image::image;
 use super::replica::Replica;
 use crate::time::Time;
 
@@ -198,3 +199,12 @@ impl Peers {
         older.for_each(|past| past.over = past.incarnation != incarnation);
     }
 }
+
+image! {
+    Peer {
+        incarnation, sequence, heartbeat_sequence, heard, lively, latest, appeared, says, acked,
+        overlap, name, software, load, pins, holds,
+    }
+}
+image! { Past { node, incarnation, last, over, ended } }
+image! { Peers { map, retired } }

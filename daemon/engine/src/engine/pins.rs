@@ -14,6 +14,7 @@ use nlb_protocol::frame::{
 };
 
 use super::addresses::AddressSet;
+use super::image::image;
 
 /// Changes that the own log remembers for peers that missed some: a tenth of a second of the
 /// fastest that can be sent, 1.5 MiB.
@@ -160,6 +161,8 @@ impl Log {
         PinSnapshot { version, memory, from, until, clients }
     }
 }
+
+image! { Log { version, recent, pinned, sent, told, snapshot, part_next } }
 
 #[cfg(test)]
 mod tests;

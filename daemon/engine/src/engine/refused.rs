@@ -13,6 +13,7 @@ use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 
 use super::Engine;
+use super::image::image;
 use super::replica::Changes;
 use crate::config::Limits;
 use crate::time::Time;
@@ -30,6 +31,10 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.young.is_empty() && self.old.is_empty()
     }
@@ -108,6 +113,8 @@ impl Engine {
         }
     }
 }
+
+image! { Refused { young, old, turned, ending } }
 
 #[cfg(test)]
 mod tests;

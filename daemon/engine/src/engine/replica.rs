@@ -9,6 +9,7 @@ use nlb_protocol::PinVersion;
 use nlb_protocol::frame::{PinDelta, PinEntry, PinSnapshot, PinWant};
 
 use super::addresses::AddressSet;
+use super::image::image;
 use super::moving::SLICE;
 use crate::time::Time;
 
@@ -243,6 +244,14 @@ impl Answered {
         self.known.contains(&fingerprint)
     }
 }
+
+image! {
+    Replica {
+        version, missing, shown, clients, answered, twice, snapshot, behind, asked, moved,
+        acknowledged,
+    }
+}
+image! { Answered { order, known } }
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use nlb_protocol::frame::{Heartbeat, State};
 use nlb_protocol::ids::MAX_PEERS;
 
 use super::Engine;
+use super::image::image_of_variants;
 use super::machine::Event;
 use super::membership::Unheard;
 use super::peers::Peer;
@@ -191,6 +192,13 @@ impl Engine {
             Restart::No | Restart::Held { .. } => {}
         }
         self.away.iter().for_each(|(_, until)| note(*until));
+    }
+}
+
+image_of_variants! {
+    Restart {
+        0: No(), 1: Handing(since: since, hold: hold), 2: Saying(since: since, deadline: deadline),
+        3: Held(until: until), 4: Resumed(until: until),
     }
 }
 

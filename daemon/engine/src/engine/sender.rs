@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use nlb_protocol::Sequence;
 
+use super::image::image;
 use crate::config::Timing;
 use crate::time::Time;
 
@@ -215,6 +216,14 @@ impl Sender {
             self.informed = Some(now);
         }
         due
+    }
+}
+
+image! { Allowance { tokens, burst, period, since } }
+image! {
+    Sender {
+        timing, sequence, handed, last_handed, last_left, triggers, pins, dirty,
+        heartbeats_to_information, informed, information_wanted,
     }
 }
 

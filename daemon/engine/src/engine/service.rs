@@ -4,6 +4,7 @@
 use nlb_protocol::frame::{Health, Load, State};
 
 use super::Engine;
+use super::image::{image, image_of_variants};
 use crate::notice::FenceCause;
 use crate::time::Time;
 
@@ -92,6 +93,9 @@ impl Engine {
         })
     }
 }
+
+image_of_variants! { Withdraw { 0: Never(), 1: WhileOthersAreWell(), 2: Always() } }
+image! { Service { health, withdraw, ill_since } }
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use core::time::Duration;
 use nlb_protocol::frame::{Header, State};
 use nlb_protocol::{Incarnation, Sequence};
 
+use super::image::{Image, Input, image};
 use crate::time::Time;
 
 /// What was last heard under this node's id from another life.
@@ -61,5 +62,17 @@ impl Twin {
     /// When the other counts as gone.
     pub(super) fn deadline(&self, dead_after: Duration) -> Option<Time> {
         self.0.as_ref().map(|heard| heard.at + dead_after)
+    }
+}
+
+image! { Heard { incarnation, sequence, state, at } }
+
+impl Image for Twin {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        Image::take(input).map(Self)
     }
 }

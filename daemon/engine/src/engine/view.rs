@@ -2,9 +2,10 @@
 
 use nlb_protocol::frame::State;
 use nlb_protocol::table::{Table, View};
-use nlb_protocol::{Buckets, Digest, Epoch, NodeId};
+use nlb_protocol::{Buckets, Digest, Epoch, NodeId, Weight};
 
 use super::Engine;
+use super::image::{Image, Input};
 use crate::notice::Notice;
 use crate::time::Time;
 
@@ -170,5 +171,48 @@ impl Engine {
                     peer.says.accepts.is_empty()
                 }
             })
+    }
+}
+
+/// The table is what the view makes it.
+impl Image for ViewState {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self {
+            view,
+            digest,
+            table: _,
+            epoch,
+            highest,
+            named,
+            mine,
+            changed,
+            converged,
+            late,
+            late_mine,
+        } = self;
+        view.members().to_vec().put(out);
+        ((*digest, *epoch), (*highest, *named)).put(out);
+        mine.put(out);
+        (*changed, *converged).put(out);
+        late.put(out);
+        late_mine.put(out);
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        let members: Vec<(NodeId, Weight)> = Image::take(input)?;
+        let view = View::new(members);
+        Some(Self {
+            table: Table::build(&view),
+            view,
+            digest: Image::take(input)?,
+            epoch: Image::take(input)?,
+            highest: Image::take(input)?,
+            named: Image::take(input)?,
+            mine: Image::take(input)?,
+            changed: Image::take(input)?,
+            converged: Image::take(input)?,
+            late: Image::take(input)?,
+            late_mine: Image::take(input)?,
+        })
     }
 }
