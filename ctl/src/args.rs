@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::debug::DebugVerb;
+
+mod debug;
+
 /// Look at and steer a cluster of servers that share one service address.
 ///
 /// nlbctl speaks to the daemon nlbd on this host, which is one node of the cluster: it shows what
@@ -283,6 +287,9 @@ pub enum Verb {
     /// only for what its peers rely on: id, mode, mac, ethertype, the timers, sticky_idle_s,
     /// offload, min_members, and the node's own id and name. SIGHUP does the same.
     Reload,
+    /// For bug reports
+    #[command(subcommand)]
+    Debug(DebugVerb),
 }
 
 /// How frames for the service address reach every server.

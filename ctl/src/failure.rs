@@ -1,7 +1,7 @@
 //! Why the command did not succeed: words that help, and the exit code.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nlb_varlink::{ClientError, Error};
 use serde_json::json;
@@ -28,6 +28,13 @@ pub enum Failure {
     },
     /// A full-screen view without a screen.
     NoTerminal,
+    /// A file could not be written.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// Input or output broke.
     Output(io::Error),
 }
@@ -61,6 +68,7 @@ impl Failure {
             | Self::NoSystemd { .. }
             | Self::Lines(_)
             | Self::NoTerminal
+            | Self::File { .. }
             | Self::Output(_) => 1,
         }
     }
@@ -84,7 +92,7 @@ impl Failure {
             Self::Drain(Unfinished::Interrupted) => "interrupted",
             Self::NoSystemd { .. } => "no-systemd",
             Self::NoTerminal => "no-terminal",
-            Self::Output(_) => "output",
+            Self::File { .. } | Self::Output(_) => "output",
         }
     }
 
@@ -105,6 +113,7 @@ impl Failure {
             }
             Self::NoTerminal => "top needs a terminal to draw on".to_owned(),
             Self::Ended => "the daemon has ended".to_owned(),
+            Self::File { path, error } => format!("cannot write {}: {error}", path.display()),
             Self::Output(error) => error.to_string(),
         }
     }

@@ -10,6 +10,7 @@ mod events;
 pub mod failure;
 pub mod metrics;
 pub mod preflight;
+mod record;
 pub mod render;
 mod restarting;
 pub mod run;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use nlb_varlink::{Cluster, Connection, Error, Status};
 use serde::Serialize;
 
-use crate::args::{Arguments, Verb, WeightArgument, weight};
+use crate::args::{Arguments, DebugVerb, Verb, WeightArgument, weight};
 use crate::events::{self, Wanted};
 use crate::failure::Failure;
 use crate::metrics;
 use crate::preflight::{self, Level, Question};
 use crate::render::{self, Paint};
 use crate::restarting::is_restarting;
-use crate::{completions, drain, top};
+use crate::{completions, drain, record, top};
 
 /// What was found where a verb judges; every other verb finds all well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,11 @@ pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
         Verb::Completions { shell } => {
             let text = completions::completions(*shell);
             print(&String::from_utf8_lossy(&text))?;
+        }
+        Verb::Debug(DebugVerb::Record { cluster, output, seconds, from_start }) => {
+            let (cluster, from_start) = (cluster.as_deref(), *from_start);
+            let wanted = record::Wanted { cluster, output, seconds: *seconds, from_start, json };
+            record::record(&socket, wanted).await?;
         }
         Verb::Metrics => {
             print(&metrics::read(&arguments.run_dir).await?)?;
@@ -175,7 +180,8 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             either(json, &checked, render::checked)?
         }
         // These print for themselves.
-        Verb::Drain { .. }
+        Verb::Debug(_)
+        | Verb::Drain { .. }
         | Verb::Events { .. }
         | Verb::Metrics
         | Verb::Status { .. }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use nlb_varlink::{
-    Answer, Backend, Caller, Changed, Cluster, Drain, Error, Event, Limits, Method, Server,
+    Answer, Backend, Caller, Changed, Cluster, Drain, Error, Event, Limits, Method, Record, Server,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -47,6 +47,10 @@ impl Backend for Script {
 
     fn monitor(&self, _after: Option<i64>) -> Result<BoxStream<'static, Event>, Error> {
         Err(Error::Refused { reason: "not here".into() })
+    }
+
+    async fn record(&self, _: Caller, _: Record) -> Result<BoxStream<'static, Vec<String>>, Error> {
+        Err(Error::Refused { reason: "not here".to_owned() })
     }
 
     fn is_privileged(&self, _caller: Caller) -> bool {

@@ -34,6 +34,9 @@ _nlbctl() {
             nlbctl,completions)
                 cmd="nlbctl__subcmd__completions"
                 ;;
+            nlbctl,debug)
+                cmd="nlbctl__subcmd__debug"
+                ;;
             nlbctl,delif)
                 cmd="nlbctl__subcmd__delif"
                 ;;
@@ -85,6 +88,18 @@ _nlbctl() {
             nlbctl,weight_mode)
                 cmd="nlbctl__subcmd__weight_mode"
                 ;;
+            nlbctl__subcmd__debug,help)
+                cmd="nlbctl__subcmd__debug__subcmd__help"
+                ;;
+            nlbctl__subcmd__debug,record)
+                cmd="nlbctl__subcmd__debug__subcmd__record"
+                ;;
+            nlbctl__subcmd__debug__subcmd__help,help)
+                cmd="nlbctl__subcmd__debug__subcmd__help__subcmd__help"
+                ;;
+            nlbctl__subcmd__debug__subcmd__help,record)
+                cmd="nlbctl__subcmd__debug__subcmd__help__subcmd__record"
+                ;;
             nlbctl__subcmd__help,addif)
                 cmd="nlbctl__subcmd__help__subcmd__addif"
                 ;;
@@ -99,6 +114,9 @@ _nlbctl() {
                 ;;
             nlbctl__subcmd__help,completions)
                 cmd="nlbctl__subcmd__help__subcmd__completions"
+                ;;
+            nlbctl__subcmd__help,debug)
+                cmd="nlbctl__subcmd__help__subcmd__debug"
                 ;;
             nlbctl__subcmd__help,delif)
                 cmd="nlbctl__subcmd__help__subcmd__delif"
@@ -148,6 +166,9 @@ _nlbctl() {
             nlbctl__subcmd__help,weight_mode)
                 cmd="nlbctl__subcmd__help__subcmd__weight_mode"
                 ;;
+            nlbctl__subcmd__help__subcmd__debug,record)
+                cmd="nlbctl__subcmd__help__subcmd__debug__subcmd__record"
+                ;;
             *)
                 ;;
         esac
@@ -155,7 +176,7 @@ _nlbctl() {
 
     case "${cmd}" in
         nlbctl)
-            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload help"
+            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload debug help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -282,6 +303,100 @@ _nlbctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        nlbctl__subcmd__debug)
+            opts="-h --json --run-dir --help record help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__debug__subcmd__help)
+            opts="record help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__debug__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__debug__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__debug__subcmd__record)
+            opts="-o -s -h --output --seconds --from-start --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         nlbctl__subcmd__delif)
             opts="-h --cluster --json --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -371,7 +486,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__help)
-            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload help"
+            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload debug help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -443,6 +558,34 @@ _nlbctl() {
         nlbctl__subcmd__help__subcmd__completions)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__help__subcmd__debug)
+            opts="record"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__help__subcmd__debug__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

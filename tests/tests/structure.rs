@@ -32,12 +32,13 @@ const UNSAFE: &[&str] = &[
 const MAY_USE: &[(&str, &[&str])] = &[
     ("protocol-spec", &[]),
     ("daemon/engine", &["nlb-protocol"]),
+    ("daemon/record", &["nlb-protocol", "nlb-engine"]),
     ("varlink", &[]),
     ("dbus", &[]),
     ("ctl", &["nlb-varlink"]),
-    ("daemon", &["nlb-protocol", "nlb-engine", "nlb-varlink", "nlb-dbus"]),
+    ("daemon", &["nlb-protocol", "nlb-engine", "nlb-record", "nlb-varlink", "nlb-dbus"]),
     ("tests", &["nlb-protocol"]),
-    ("tests/sim", &["nlb-protocol", "nlb-engine"]),
+    ("tests/sim", &["nlb-protocol", "nlb-engine", "nlb-record"]),
     ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
     ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
     // The man pages are made of the arguments of both programs.

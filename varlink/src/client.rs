@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 use crate::error::Error;
 use crate::types::{
     Buckets, Changed, Checked, Clients, Event, Events, Explanation, Happened, InterfaceChange,
-    Status,
+    Recorded, Status,
 };
 
 /// Why a call did not succeed.
@@ -91,6 +91,13 @@ trait ClusterProxy {
         &mut self,
         after: Option<i64>,
     ) -> zlink::Result<impl Stream<Item = zlink::Result<Result<Happened, Error>>>>;
+    #[zlink(more)]
+    async fn record(
+        &mut self,
+        cluster: Option<&str>,
+        seconds: Option<i64>,
+        from_start: Option<bool>,
+    ) -> zlink::Result<impl Stream<Item = zlink::Result<Result<Recorded, Error>>>>;
 }
 
 /// A connection to the daemon.
@@ -211,5 +218,20 @@ impl Connection {
     ) -> Called<impl Stream<Item = Called<Event>> + '_> {
         let stream = self.0.monitor(after).await.map_err(ClientError::Broken)?;
         Ok(stream.map(|item| flat(item).map(|happened| happened.event)))
+    }
+
+    /// A recording, some lines at a time, until it ends; see `Record` in the interface.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn record<'c>(
+        &'c mut self,
+        cluster: Option<&'c str>,
+        seconds: Option<i64>,
+        from_start: bool,
+    ) -> Called<impl Stream<Item = Called<Vec<String>>> + 'c> {
+        let stream = self.0.record(cluster, seconds, Some(from_start)).await;
+        let stream = stream.map_err(ClientError::Broken)?;
+        Ok(stream.map(|item| flat(item).map(|recorded| recorded.lines)))
     }
 }

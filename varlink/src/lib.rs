@@ -17,7 +17,7 @@ mod types;
 
 pub use client::{ClientError, Connection};
 pub use error::Error;
-pub use method::{INTERFACE, Method};
+pub use method::{INTERFACE, Method, Record};
 pub use server::{Answer, Backend, Caller, Limits, Server, ServerError};
 pub use types::*;
 

@@ -68,6 +68,17 @@ pub enum Method {
     Monitor {
         after: Option<i64>,
     },
+    /// Answered with a stream; see [`crate::Backend::record`].
+    Record(Record),
+}
+
+/// A recording that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs)] // as [`Method`]
+pub struct Record {
+    pub cluster: Option<String>,
+    pub seconds: Option<i64>,
+    pub from_start: Option<bool>,
 }
 
 /// Why a call is none.
@@ -121,6 +132,11 @@ impl Method {
             "CheckConfig" => Self::CheckConfig { file: p.optional("file")? },
             "Events" => Self::Events { after: p.optional("after")? },
             "Monitor" => Self::Monitor { after: p.optional("after")? },
+            "Record" => Self::Record(Record {
+                cluster: p.optional("cluster")?,
+                seconds: p.optional("seconds")?,
+                from_start: p.optional("from_start")?,
+            }),
             _ => return Err(BadCall::Unknown),
         };
         p.finish()?;

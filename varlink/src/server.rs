@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use crate::error::Error;
-use crate::method::Method;
+use crate::method::{Method, Record};
 use crate::types::{
     Buckets, Changed, Checked, Clients, Event, Events, Explanation, InterfaceChange, Status,
 };
@@ -46,7 +46,7 @@ pub enum Answer {
 
 /// What the interface is served from.
 pub trait Backend: Send + Sync + 'static {
-    /// Answers a call. `Monitor` never comes here.
+    /// Answers a call. `Monitor` and `Record` never come here.
     fn call(
         &self,
         caller: Caller,
@@ -59,6 +59,17 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// When there can be no such number.
     fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, Event>, Error>;
+
+    /// The lines of a recording, some at a time. The stream must not hold anybody up when it is
+    /// not read.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    fn record(
+        &self,
+        caller: Caller,
+        wanted: Record,
+    ) -> impl Future<Output = Result<BoxStream<'static, Vec<String>>, Error>> + Send;
 
     /// Whether this caller's connections are accepted when others' are no longer.
     fn is_privileged(&self, caller: Caller) -> bool;

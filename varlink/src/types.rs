@@ -245,6 +245,13 @@ pub struct Happened {
     pub event: Event,
 }
 
+/// One answer of `Record`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+pub struct Recorded {
+    /// Lines of the recording, without their ends; none in the last answer.
+    pub lines: Vec<String>,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
 pub struct Event {

@@ -91,7 +91,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
         oracle(&mut tally)?;
     }
     // The programs that the tests on the kernel run.
-    cargo("build").args(["-p", "nlbd", "-p", "nlbctl"]).succeed()?;
+    cargo("build").args(["-p", "nlbd", "-p", "nlbctl", "-p", "nlb-sim"]).succeed()?;
     tally.tests("the real kernel, in namespaces", on_kernel()?.args(filter))?;
     Ok(tally.finish())
 }

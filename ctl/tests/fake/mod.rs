@@ -4,7 +4,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use nlb_varlink::{
     Answer, Backend, BucketRange, Buckets, Caller, Changed, Checked, Client, Clients, Cluster,
-    Daemon, Error, Event, Events, Explanation, InterfaceChange, Method, Node, NodeName, Status,
+    Daemon, Error, Event, Events, Explanation, InterfaceChange, Method, Node, NodeName, Record,
+    Status,
 };
 
 pub(crate) fn name(number: u64) -> NodeName {
@@ -184,6 +185,10 @@ impl Backend for Fake {
     fn monitor(&self, after: Option<i64>) -> Result<BoxStream<'static, Event>, Error> {
         assert_eq!(after, Some(4), "goes on behind the last that was printed");
         Ok(stream::iter([5, 8, 9].map(event)).boxed())
+    }
+
+    async fn record(&self, _: Caller, _: Record) -> Result<BoxStream<'static, Vec<String>>, Error> {
+        Err(Error::Refused { reason: "not here".to_owned() })
     }
 
     fn is_privileged(&self, _caller: Caller) -> bool {

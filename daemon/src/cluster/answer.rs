@@ -7,9 +7,11 @@ use super::clock::now;
 use super::request::ClusterRequest;
 use super::running::Running;
 use super::supervisor::{SuperviseError, Supervisor};
+use super::taped::TapeError;
 use crate::config::{Config, Host, Location, add_interface, load, remove_interface};
 use crate::manage::{
-    Checked, ClusterFacts, DaemonView, Done, ManageError, Reply, Request, StatusView, resolve,
+    Checked, ClusterFacts, DaemonView, Done, ManageError, Reply, Request, StatusView, TapeEnd,
+    resolve,
 };
 use crate::weight::WeightSource;
 
@@ -87,12 +89,33 @@ impl Supervisor {
                 let config = load(&self.location, &Host)?;
                 Ok(Reply::Done(self.reload(config).await?))
             }
+            Request::Record { cluster, from_start, tape } => {
+                self.record(cluster.as_deref(), from_start, tape).await
+            }
             Request::CheckConfig { file } => {
                 let location = file.map_or(self.location.clone(), |file| Location::named(&file));
                 let config: Config = load(&location, &Host)?;
                 Ok(Reply::Checked(Checked::from(&config)))
             }
         }
+    }
+
+    async fn record(&mut self, cluster: Option<&str>, from_start: bool, tape: TapeEnd) -> Answer {
+        let name = if from_start {
+            // One that was left is still configured.
+            let known: Vec<&str> = self.config.clusters.iter().map(|it| it.name.as_str()).collect();
+            let name = resolve(cluster, &known)?.to_owned();
+            self.tapes.insert(name.clone(), tape);
+            name
+        } else {
+            let (name, running) = self.running(cluster)?;
+            let begun = running.ask(|reply| ClusterRequest::Record(tape, reply)).await;
+            let refused = |error: TapeError| ManageError::Refused { reason: error.to_string() };
+            begun.ok_or_else(gone)?.map_err(refused)?;
+            name
+        };
+        tracing::info!(cluster = name, from_start, "what the engine is told is recorded");
+        Ok(Reply::Recording(name))
     }
 
     fn running(&self, cluster: Option<&str>) -> Result<(String, &Running), ManageError> {

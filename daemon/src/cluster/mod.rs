@@ -1,6 +1,7 @@
 //! The clusters of this host: one loop each, and the supervisor that starts and ends them.
 //!
-//! - `runtime` is the loop: wait, feed, flush; `links` and `stage` are its sockets and its queue,
+//! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
+//!   `links` and `stage` are its sockets and its queue,
 //!   `witness` looks for signs of life beside it. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
@@ -27,6 +28,7 @@ mod settings;
 mod stage;
 mod state;
 mod supervisor;
+mod taped;
 mod witness;
 
 pub use request::ClusterEvent;

@@ -12,9 +12,11 @@ use nlb_protocol::frame::{Health, Load};
 use tokio::sync::oneshot;
 
 use super::idle::Answer;
+use super::taped::TapeError;
 use crate::config::Port;
 use crate::kernel::KernelEvent;
 use crate::link::Interface;
+use crate::manage::TapeEnd;
 
 /// How many requests may wait for a cluster's task.
 pub(super) const REQUEST_QUEUE: usize = 64;
@@ -56,6 +58,8 @@ pub(super) enum ClusterRequest {
     Kernel(KernelEvent),
     /// What was found of clients that the engine asked about.
     Found(Answer),
+    /// Put what the engine is told on this tape.
+    Record(TapeEnd, oneshot::Sender<Result<(), TapeError>>),
     /// End without handing over.
     Stop,
 }

@@ -8,6 +8,7 @@ use nlb_engine::manage::{Command, CommandError, Outcome};
 use nlb_engine::{Config as EngineConfig, Engine, Saved, Time};
 use nlb_protocol::addr::heartbeat_group;
 use nlb_protocol::frame::{Load, State};
+use nlb_record::Begin;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::applier::Applier;
@@ -21,12 +22,14 @@ use super::service::Checking;
 use super::settings::{engine_config, random_incarnation, rules};
 use super::stage::Stage;
 use super::state::StateFile;
+use super::taped::Taped;
 use super::witness::Witness;
 use crate::check::{CheckReport, Checks, Commands, Tools};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::kept_clients;
 use crate::link::Interface;
+use crate::manage::TapeEnd;
 use crate::queue;
 use crate::weight::Weigher;
 
@@ -98,6 +101,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) tools: Tools,
     /// Where they report.
     pub(super) reports: mpsc::Sender<CheckReport>,
+    /// Where its start is recorded, if it is.
+    pub(super) tape: Option<TapeEnd>,
     /// Where what an earlier process left is found.
     pub(super) run_dir: &'a Path,
 }
@@ -126,10 +131,18 @@ impl Running {
         let engine_config = engine_config(config, around.node, incarnation, weight);
         let rules = rules(config, &engine_config, &around.interfaces, around.queue);
         let (state, found) = StateFile::open(around.run_dir, config, around.node);
-        let engine = match found {
-            Some(saved) => resume(config, engine_config, saved).await,
-            None => Engine::new(engine_config, now()),
+        let (made, begun) = (engine_config.clone(), now());
+        let nothing = Saved { life: None, drain: None, away: Vec::new() };
+        let (engine, made) = match found {
+            Some(saved) if saved != nothing => (resume(config, engine_config, saved).await, None),
+            _ => (Engine::new(engine_config, begun), Some(Begin::New(Box::new(made)))),
         };
+        let mut engine = Taped::new(engine);
+        if let Some(tape) = around.tape
+            && let Err(error) = engine.record(tape, made, begun)
+        {
+            tracing::warn!(cluster = config.name, %error, "the start is not recorded");
+        }
         let snapshot = engine.snapshot(now());
         let (view, views) =
             watch::channel(ClusterView { snapshot, drops: BTreeMap::new(), held: None });

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use nlb_engine::{Engine, KernelPlan, Notice, Time};
+use nlb_engine::{KernelPlan, Notice, Time};
 use nlb_protocol::ClusterId;
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{Frame, MAX_FRAME, Message, State};
@@ -19,6 +19,7 @@ use super::links::Links;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::stage::Stage;
 use super::state::StateFile;
+use super::taped::Taped;
 use super::witness::{Sign, Witness};
 use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
 use crate::link::{Interface, LinkEvent, RECEIVE_BUFFER};
@@ -43,7 +44,7 @@ pub(super) struct Parts {
     /// Its keys.
     pub(super) keys: KeyRing,
     /// The machine.
-    pub(super) engine: Engine,
+    pub(super) engine: Taped,
     /// The sockets.
     pub(super) links: Links,
     /// The queue.
@@ -106,6 +107,7 @@ impl Runtime {
             self.wait(&mut requests).await;
             self.feed(&mut requests);
             self.flush();
+            self.parts.engine.wind(now());
         }
         self.save();
         self.publish(now());
@@ -217,6 +219,9 @@ impl Runtime {
             ClusterRequest::Kernel(event) => self.handle_kernel(event),
             ClusterRequest::Found(answer) => {
                 engine.handle_findings(&answer.findings, answer.asked, now());
+            }
+            ClusterRequest::Record(tape, reply) => {
+                let _ = reply.send(engine.record(tape, None, now()));
             }
             ClusterRequest::Stop => self.ended = true,
         }

@@ -6,11 +6,12 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nlb_engine::{ClientPacket, Engine, PacketId, Time, Verdict};
+use nlb_engine::{ClientPacket, PacketId, Time, Verdict};
 use nlb_protocol::{ClusterId, Fingerprinter};
 
 use super::clock::now;
 use super::drops::Drops;
+use super::taped::Taped;
 use crate::kernel::Mark;
 use crate::queue::classify::{Unclassified, classify};
 use crate::queue::{Batch, COPY_RANGE, Queue, QueueError};
@@ -77,7 +78,7 @@ impl Stage {
 
     /// Lets the engine judge what waits. Each verdict is sent before the next packet is looked at:
     /// whenever the process is stopped, at most one is on its way.
-    pub(super) fn feed(&mut self, engine: &mut Engine, drops: &mut Drops) {
+    pub(super) fn feed(&mut self, engine: &mut Taped, drops: &mut Drops) {
         if self.queue.try_recv(&mut self.batch, PACKETS_A_TURN).is_err() {
             drops.count("queue_failed");
         }
@@ -113,7 +114,7 @@ impl Stage {
     /// is asked for anew: the engine knows whether the node may still answer.
     fn judge(
         &self,
-        engine: &mut Engine,
+        engine: &mut Taped,
         packet: ClientPacket,
         arrival: Time,
         drops: &mut Drops,
@@ -129,7 +130,7 @@ impl Stage {
     }
 
     /// Gives the verdicts on packets that were held.
-    pub(super) fn flush(&mut self, engine: &mut Engine, drops: &mut Drops) {
+    pub(super) fn flush(&mut self, engine: &mut Taped, drops: &mut Drops) {
         loop {
             let decided = now();
             let Some((id, verdict)) = engine.poll_verdict(decided) else { break };

@@ -25,7 +25,7 @@ use crate::check::{CheckReport, REPORTS, Tools, Turn};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Leftovers, QueuePath};
-use crate::manage::{EventSink, KernelPath, Known, Observed};
+use crate::manage::{EventSink, KernelPath, Known, Observed, TapeEnd};
 use crate::queue;
 use crate::weight::Meter;
 
@@ -96,6 +96,8 @@ pub struct Supervisor {
     pub(super) restart: Option<RestartWish>,
     cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
+    /// Recordings that wait for their clusters to start.
+    pub(super) tapes: BTreeMap<String, TapeEnd>,
     tools: Tools,
     check_reports: mpsc::Sender<CheckReport>,
     checked: mpsc::Receiver<CheckReport>,
@@ -157,6 +159,7 @@ impl Supervisor {
             restart: None,
             cluster_events,
             happened,
+            tapes: BTreeMap::new(),
             tools,
             check_reports,
             checked,
@@ -194,6 +197,7 @@ impl Supervisor {
             events: self.cluster_events.clone(),
             tools: self.tools.clone(),
             reports: self.check_reports.clone(),
+            tape: self.tapes.remove(&cluster.name),
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;

@@ -142,7 +142,7 @@ fn answer(reply: Reply, offset: u32) -> Result<Answer, Error> {
             Answer::Buckets(words::ranges(&buckets).iter().map(wire_range).collect())
         }
         // Nothing that is called here is answered with it.
-        Reply::Status(..) => return Err(Error::NoAnswer),
+        Reply::Status(..) | Reply::Recording(_) => return Err(Error::NoAnswer),
     })
 }
 

@@ -12,6 +12,7 @@ mod handle;
 mod history;
 mod observed;
 mod permit;
+mod record;
 mod request;
 mod signals;
 mod varlink;
@@ -25,7 +26,9 @@ pub use handle::{Call, Caller, Handle, Inbox, MAX_REQUESTS, channel};
 pub use history::{MAX_EVENTS, MAX_HISTORY};
 pub use observed::{CONVERGENCE_BOUNDS_MS, Convergence, Observed};
 pub use permit::Denied;
-pub use request::{Checked, Done, InterfaceChange, ManageError, Reply, Request, known, resolve};
+pub use request::{
+    Checked, Done, InterfaceChange, ManageError, Reply, Request, TapeEnd, known, resolve,
+};
 pub use varlink::VarlinkBackend;
 pub use view::{ClusterFacts, DaemonView, KernelPath, StatusView};
 pub(crate) use words::health_name;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use nlb_engine::manage::{BucketView, ClientView, CommandError, Explanation, Outcome};
 use nlb_protocol::{NodeId, Weight};
+use nlb_record::Step;
+use tokio::sync::mpsc;
 
 use super::permit::Denied;
 use super::view::{DaemonView, StatusView};
@@ -46,12 +48,33 @@ pub enum Request {
     Reload,
     /// Check the configuration, or another file. Answered by [`Reply::Checked`].
     CheckConfig { file: Option<PathBuf> },
+    /// Put what the engine of a cluster is told on this tape, at once or when it starts next.
+    /// Answered by [`Reply::Recording`].
+    Record { cluster: Option<String>, from_start: bool, tape: TapeEnd },
 }
+
+/// The end of a tape that is recorded on.
+#[derive(Debug, Clone)]
+pub struct TapeEnd {
+    /// Where the steps go. Full or closed: they are lost.
+    pub steps: mpsc::Sender<Step>,
+    /// How long it shall run.
+    pub time: Duration,
+}
+
+impl PartialEq for TapeEnd {
+    fn eq(&self, other: &Self) -> bool {
+        self.steps.same_channel(&other.steps) && self.time == other.time
+    }
+}
+
+impl Eq for TapeEnd {}
 
 impl Request {
     /// The polkit action that stands for it; `None`: everybody may ask it.
     /// [`Request::CheckConfig`] is not for everybody although it changes nothing: it would tell
-    /// any user what stands in any file.
+    /// any user what stands in any file. Nor is [`Request::Record`]: it tells the hash seed, and
+    /// costs something.
     #[must_use]
     pub fn privilege(&self) -> Option<&'static str> {
         match self {
@@ -65,6 +88,7 @@ impl Request {
             Self::AddInterface(_) | Self::RemoveInterface { .. } | Self::CheckConfig { .. } => {
                 Some("org.nlbd1.manage")
             }
+            Self::Record { .. } => Some("org.nlbd1.record"),
         }
     }
 
@@ -86,6 +110,7 @@ impl Request {
             Self::Undrain { .. } => "undrain a node",
             Self::Reload => "reload the configuration",
             Self::CheckConfig { .. } => "check the configuration",
+            Self::Record { .. } => "record a cluster",
         }
     }
 }
@@ -107,6 +132,8 @@ pub enum Reply {
     Interface(InterfaceChange),
     /// To `CheckConfig`.
     Checked(Checked),
+    /// To `Record`: of which cluster.
+    Recording(String),
 }
 
 /// A change that was made, or was not needed.

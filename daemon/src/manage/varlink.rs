@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::event::{Event, state_name};
 use super::handle::{Caller, Handle};
+use super::record::MAX_TIME;
 use super::request::{ManageError, Reply, Request};
 use super::view::{DaemonView, StatusView};
 use super::words::{self, Names, milliseconds, text};
@@ -25,6 +26,8 @@ const CLIENTS: usize = 100;
 const MAX_CLIENTS: i64 = 10_000;
 /// The longest drain: a week.
 const MAX_DRAIN_S: i64 = 604_800;
+/// How long is recorded unless more or less is asked for.
+const RECORD_S: i64 = 30;
 /// The longest hold that heartbeats can carry (SPEC 3.1).
 const MAX_HOLD_S: u64 = 65;
 
@@ -61,6 +64,21 @@ impl wire::Backend for VarlinkBackend {
         Ok(past.chain(unfold(coming, next)).boxed())
     }
 
+    async fn record(
+        &self,
+        caller: wire::Caller,
+        wanted: wire::Record,
+    ) -> Result<BoxStream<'static, Vec<String>>, Error> {
+        let seconds = wanted.seconds.unwrap_or(RECORD_S);
+        let most = MAX_TIME.as_secs();
+        let time = u64::try_from(seconds).ok().filter(|seconds| (1..=most).contains(seconds));
+        let time = time.ok_or_else(|| invalid("seconds", seconds, &format!("1 to {most}")))?;
+        let from_start = wanted.from_start.unwrap_or(false);
+        let time = Duration::from_secs(time);
+        let lines = self.0.record(&subject(caller), wanted.cluster, time, from_start).await;
+        lines.map_err(error)
+    }
+
     fn is_privileged(&self, caller: wire::Caller) -> bool {
         self.0.is_privileged(caller.user)
     }
@@ -86,8 +104,10 @@ fn invalid(field: &'static str, found: impl ToString, allowed: &str) -> Error {
 
 fn request(method: Method) -> Result<Request, Error> {
     Ok(match method {
-        // Events have answers of their own.
-        Method::Status | Method::Events { .. } | Method::Monitor { .. } => Request::Status,
+        // Events and recordings have answers of their own.
+        Method::Status | Method::Events { .. } | Method::Monitor { .. } | Method::Record(_) => {
+            Request::Status
+        }
         Method::Buckets { cluster } => Request::Buckets { cluster },
         Method::Clients { cluster, limit } => {
             let limit = match limit {
@@ -203,6 +223,8 @@ fn answer(reply: Reply) -> Answer {
             files: checked.files.iter().map(|file| text(file)).collect(),
             clusters: checked.clusters,
         }),
+        // It is begun elsewhere, where its lines are given out.
+        Reply::Recording(_) => Answer::Changed(wire::Changed::default()),
     }
 }
 

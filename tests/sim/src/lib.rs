@@ -13,6 +13,7 @@ mod draw;
 pub mod kernel;
 pub mod mutate;
 pub mod node;
+pub mod recording;
 pub mod rng;
 pub mod run;
 pub mod scenario;
@@ -21,6 +22,7 @@ pub mod shrink;
 pub mod world;
 
 pub use mutate::Mutation;
+pub use recording::Recording;
 pub use run::{Outcome, run};
 pub use scenario::Scenario;
 pub use schedule::Schedule;

@@ -1,11 +1,11 @@
-//! `nlb-sim`: many schedules, or one again.
+//! `nlb-sim`: many schedules, one again, or a recording of a real engine.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use nlb_sim::{Mutation, Options, Scenario, Schedule, run};
+use nlb_sim::{Mutation, Options, Recording, Scenario, Schedule, run};
 
 mod report;
 
@@ -28,6 +28,13 @@ struct Arguments {
     /// Instead: the schedule in this file, as a failed run prints it.
     #[arg(long)]
     schedule: Option<PathBuf>,
+    /// Instead: what `nlbctl debug record` wrote, fed to an engine of this build; says where it
+    /// does something else than the recorded one. With --trace everything is told.
+    #[arg(long)]
+    replay: Option<PathBuf>,
+    /// With --replay: write the recording anew, with what this engine said.
+    #[arg(long, requires = "replay")]
+    accept: bool,
     /// Make this mistake: the checkers must find it.
     #[arg(long, value_enum)]
     mutate: Option<Mutation>,
@@ -67,11 +74,12 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let good = match (&arguments.schedule, arguments.cuts) {
-        (Some(path), _) => file(path, &arguments),
-        (None, Some(nodes)) => report::cuts(nodes, &arguments),
-        (None, None) if arguments.mutations => report::mutations(&arguments),
-        (None, None) => schedules(&arguments),
+    let good = match (&arguments.replay, &arguments.schedule, arguments.cuts) {
+        (Some(path), _, _) => replay(path, &arguments),
+        (None, Some(path), _) => file(path, &arguments),
+        (None, None, Some(nodes)) => report::cuts(nodes, &arguments),
+        (None, None, None) if arguments.mutations => report::mutations(&arguments),
+        (None, None, None) => schedules(&arguments),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -92,6 +100,21 @@ fn file(path: &std::path::Path, arguments: &Arguments) -> bool {
             false
         }
     }
+}
+
+fn replay(path: &std::path::Path, arguments: &Arguments) -> bool {
+    let told = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+        let recording = Recording::replay(&text).map_err(|error| error.to_string())?;
+        recording.print(arguments.trace);
+        if arguments.accept {
+            std::fs::write(path, recording.text()).map_err(|error| error.to_string())?;
+        }
+        Ok(recording.is_as_recorded() || arguments.accept)
+    });
+    told.unwrap_or_else(|error| {
+        eprintln!("error: {}: {error}", path.display());
+        false
+    })
 }
 
 fn schedules(arguments: &Arguments) -> bool {

@@ -12,7 +12,7 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 
 use super::{Backend, Caller, Limits};
 use crate::method::{BadCall, INTERFACE, Method, Parameters};
-use crate::types::{Event, Happened};
+use crate::types::{Happened, Recorded};
 use crate::{DESCRIPTION, Error};
 
 /// The interface that every varlink service has.
@@ -116,11 +116,23 @@ impl<B: Backend> Connection<'_, B> {
         let oneway = call.oneway == Some(true);
         let more = call.more == Some(true);
         let reply = match self.method(&call.method, call.parameters) {
-            Ok(Method::Monitor { .. }) if !more || oneway => {
+            Ok(Method::Monitor { .. } | Method::Record(_)) if !more || oneway => {
                 Reply::standard("ExpectedMore", "", "")
             }
             Ok(Method::Monitor { after }) => match self.backend.monitor(after) {
-                Ok(events) => return self.monitor(events).await,
+                Ok(events) => {
+                    let happened = events.map(|event| Happened { event }).boxed();
+                    self.stream(happened).await?;
+                    return Err(Gone);
+                }
+                Err(error) => Reply::Ours(error),
+            },
+            Ok(Method::Record(wanted)) => match self.backend.record(self.caller, wanted).await {
+                Ok(lines) => {
+                    self.stream(lines.map(|lines| Recorded { lines }).boxed()).await?;
+                    let last = Recorded::default();
+                    Reply::answer(serde_json::to_value(last).map_err(|_| Gone)?)
+                }
                 Err(error) => Reply::Ours(error),
             },
             Ok(method) => match self.backend.call(self.caller, method).await {
@@ -153,15 +165,19 @@ impl<B: Backend> Connection<'_, B> {
         }
     }
 
-    /// Events until the client goes. A client that says something meanwhile breaks the rules.
-    async fn monitor(&mut self, mut events: BoxStream<'static, Event>) -> Result<(), Gone> {
+    /// Answers until there are no more or the client goes. A client that says something meanwhile
+    /// breaks the rules.
+    async fn stream<T: Serialize>(
+        &mut self,
+        mut answers: BoxStream<'static, T>,
+    ) -> Result<(), Gone> {
         loop {
-            let event = tokio::select! {
-                event = events.next() => event,
+            let answer = tokio::select! {
+                answer = answers.next() => answer,
                 _ = self.reader.message() => return Err(Gone),
             };
-            let Some(event) = event else { return Err(Gone) };
-            let parameters = serde_json::to_value(Happened { event }).map_err(|_| Gone)?;
+            let Some(answer) = answer else { return Ok(()) };
+            let parameters = serde_json::to_value(answer).map_err(|_| Gone)?;
             self.send(&Reply::Answer { parameters, continues: true }).await?;
         }
     }

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use nlb_varlink::{
     Answer, Backend, BucketRange, Buckets, Caller, Changed, Cluster, Error, Event, Limits, Method,
-    Server, Status,
+    Record, Server, Status,
 };
 
 /// Answers, and counts what it was asked.
@@ -64,6 +64,15 @@ impl Backend for Fake {
             allowed: "0 or more".into(),
         })? + 1;
         Ok(stream::iter((first..=last).map(event)).boxed())
+    }
+
+    async fn record(
+        &self,
+        _: Caller,
+        wanted: Record,
+    ) -> Result<BoxStream<'static, Vec<String>>, Error> {
+        let count = usize::try_from(wanted.seconds.unwrap_or(3)).unwrap_or_default();
+        Ok(stream::iter((0..count).map(|line| vec![line.to_string(); 2])).boxed())
     }
 
     fn is_privileged(&self, _caller: Caller) -> bool {

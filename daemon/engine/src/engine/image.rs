@@ -53,7 +53,8 @@ pub(super) const fn shape(text: &str) -> u16 {
         hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
         at += 1;
     }
-    ((hash >> 16) ^ (hash & 0xffff)) as u16
+    let [a, b, c, d] = hash.to_le_bytes();
+    u16::from_le_bytes([a ^ c, b ^ d])
 }
 
 /// A structure, field by field.
@@ -117,7 +118,7 @@ macro_rules! image_of_numbers {
     )*};
 }
 
-image_of_numbers!(u8, u16, u32, u64);
+image_of_numbers!(u8, u16, u32, u64, u128);
 
 macro_rules! image_of_ids {
     ($($id:ident),*) => {$(
@@ -169,13 +170,11 @@ image_by!(
     Duration: (u64, u32), |it: &Duration| (it.as_secs(), it.subsec_nanos()),
         |(seconds, nanos)| (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos));
     Weight: u16, |it: &Weight| it.get(), Weight::new;
-    Bucket: u16, |it: &Bucket| it.index() as u16, Bucket::new;
+    Bucket: usize, |it: &Bucket| it.index(), |it| Bucket::new(u16::try_from(it).ok()?);
     State: u8, |it: &State| it.code(), State::from_code;
     Health: u8, |it: &Health| it.code(), |it| Some(Health::from_code(it));
     Ipv4Addr: u32, |it: &Ipv4Addr| it.to_bits(), |it| Some(Ipv4Addr::from_bits(it));
-    Ipv6Addr: (u64, u64),
-        |it: &Ipv6Addr| ((it.to_bits() >> 64) as u64, it.to_bits() as u64),
-        |(high, low)| Some(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)));
+    Ipv6Addr: u128, |it: &Ipv6Addr| it.to_bits(), |it| Some(Ipv6Addr::from_bits(it));
     String: Vec<u8>, |it: &String| it.as_bytes().to_vec(), |it| String::from_utf8(it).ok();
 );
 
