@@ -184,6 +184,8 @@ impl Server {
         let reserved = if backend.is_privileged(caller) { 0 } else { self.limits.reserved };
         if connections.len() >= self.limits.connections.saturating_sub(reserved) {
             tracing::warn!(user = caller.user, "too many varlink connections, one turned away");
+            // The socket is empty: there is room for it, or nobody who would read it.
+            let _ = stream.try_write(&connection::turned_away());
             return;
         }
         connections.spawn(connection::serve(stream, caller, backend.clone(), self.limits));

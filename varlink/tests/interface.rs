@@ -93,7 +93,7 @@ async fn parameters() {
     let interface = committed();
     for method in interface.methods() {
         // Their answers have no end, or several.
-        if ["Monitor", "Record"].contains(&method.name()) {
+        if method.name() == "Monitor" || method.name() == "Record" {
             continue;
         }
         let mut parameters = serde_json::Map::new();

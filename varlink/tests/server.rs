@@ -207,13 +207,18 @@ async fn connections_are_bounded_and_some_are_kept_for_the_privileged() {
             kept.push(raw);
         }
         let mut one_more = Raw::new(&served.socket).await;
+        let told = one_more.receive().await.expect("a reason");
+        assert_eq!(told["parameters"]["reason"], "too many connections: try again later");
         assert_eq!(one_more.receive().await, None);
+        let mut client = Connection::connect(&served.socket).await.expect("connect");
+        let refused = client.status().await.expect_err("one more");
+        assert!(matches!(refused, ClientError::Refused(Error::Refused { .. })), "{refused}");
         // One goes, another may come.
         kept.pop();
         for _ in 0.. {
             let mut raw = Raw::new(&served.socket).await;
             let _ = raw.0.write_all(format!("{status}\0").as_bytes()).await;
-            if raw.receive().await.is_some() {
+            if raw.receive().await.is_some_and(|reply| reply.get("error").is_none()) {
                 break;
             }
         }

@@ -36,6 +36,14 @@ struct Call {
     more: Option<bool>,
 }
 
+impl Call {
+    /// A call is an object. (serde would take the values of a list for its members.)
+    fn parse(message: &[u8]) -> serde_json::Result<Self> {
+        let members: Map<String, Value> = serde_json::from_slice(message)?;
+        serde_json::from_value(Value::Object(members))
+    }
+}
+
 /// The end of a connection: the client went, broke the rules or did not read.
 struct Gone;
 
@@ -66,6 +74,15 @@ impl Reply {
             parameters: if parameter.is_empty() { json!({}) } else { json!({ parameter: value }) },
         }
     }
+}
+
+/// What one is told who cannot be served.
+pub(super) fn turned_away() -> Vec<u8> {
+    let reason = "too many connections: try again later".to_owned();
+    let reply = Reply::Ours(Error::Refused { reason });
+    let mut bytes = serde_json::to_vec(&reply).unwrap_or_default();
+    bytes.push(0);
+    bytes
 }
 
 /// Serves one client until it goes.
@@ -100,7 +117,7 @@ impl<B: Backend> Connection<'_, B> {
                     return Err(Gone);
                 }
             };
-            let call: Call = match serde_json::from_slice(&message) {
+            let call = match Call::parse(&message) {
                 Ok(call) => call,
                 Err(error) => {
                     let reason = format!("this is no varlink call: {error}");
