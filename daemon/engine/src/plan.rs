@@ -41,6 +41,19 @@ pub struct KernelPlan {
 }
 
 impl KernelPlan {
+    /// This plan without what is to be done only once.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        Self {
+            flush: false,
+            reopen: false,
+            forget: Vec::new(),
+            renew: Vec::new(),
+            remember: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// This plan, when `earlier` was never applied.
     #[must_use]
     pub fn follow(mut self, mut earlier: Self) -> Self {

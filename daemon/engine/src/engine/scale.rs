@@ -133,3 +133,32 @@ fn what_a_client_costs() {
     println!("bytes of each IPv4 client kept, pinned, in a copy: {:?}", bytes_each(1 << 20, false));
     println!("bytes of each IPv6 client kept, pinned, in a copy: {:?}", bytes_each(1 << 20, true));
 }
+
+/// SPEC 6.12.2: a node with little processor time, whose allowance of pins comes back while it
+/// sends them, tells all of them at a stretch. Its peers must not take it for dead meanwhile.
+#[test]
+fn heartbeats_leave_between_many_pins() {
+    let mut segment = Segment::new(2);
+    segment.run(Duration::from_secs(2));
+    for number in 0..200_000 {
+        let (now, engine) = (segment.now, segment.node(0));
+        let client = client(number, false);
+        engine.clients.insert(engine.bucket(client), client, now);
+    }
+    let mut now = segment.now;
+    let engine = segment.node(0);
+    engine.handle_command(Command::Drain { timeout: None, force: false }, now).expect("active");
+    let (mut frames, mut last, mut longest) = (0, now, Duration::ZERO);
+    while let Some(transmit) = engine.poll_transmit(now) {
+        frames += 1;
+        engine.handle_sent(transmit.frame.header.sequence, now);
+        if matches!(transmit.frame.message, Message::Heartbeat(_)) {
+            longest = longest.max(now.since(last));
+            last = now;
+        }
+        now = now + Duration::from_millis(1);
+    }
+    assert!(frames > 200, "{frames}");
+    assert!(now.since(last) < engine.config.timing.heartbeat * 2, "{:?}", now.since(last));
+    assert!(longest < engine.config.timing.heartbeat * 2, "{longest:?}");
+}

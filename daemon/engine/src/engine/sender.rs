@@ -133,13 +133,15 @@ impl Sender {
         Sequence(self.sequence)
     }
 
-    /// Whether a heartbeat may leave now: a regular one, or one because of a change.
-    pub(super) fn heartbeat_due(&mut self, now: Time) -> bool {
-        let Some(last) = self.last_handed else { return true };
-        if now >= last + self.timing.heartbeat {
-            return true;
-        }
-        self.dirty && now >= last + self.timing.min_gap() && self.triggers.take(now)
+    /// Whether a heartbeat is due that is sent whatever happens.
+    pub(super) fn is_regular_due(&self, now: Time) -> bool {
+        self.last_handed.is_none_or(|last| now >= last + self.timing.heartbeat)
+    }
+
+    /// Whether a heartbeat may leave now because of a change.
+    pub(super) fn trigger_due(&mut self, now: Time) -> bool {
+        let rested = self.last_handed.is_some_and(|last| now >= last + self.timing.min_gap());
+        self.dirty && rested && self.triggers.take(now)
     }
 
     /// When the next heartbeat is due.

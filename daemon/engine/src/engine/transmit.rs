@@ -17,7 +17,9 @@ const REQUESTS_PER_HEARTBEAT: u32 = 10;
 const REQUEST_GAP: Duration = Duration::from_millis(10);
 
 impl Engine {
-    /// The next frame that is due. Pins go before the heartbeat that names their version.
+    /// The next frame that is due. Pins go before the heartbeat that names their version, but no
+    /// number of pins keeps the regular one: where there is little processor time, the allowance
+    /// of pins may come back as fast as they are sent.
     pub(super) fn next_frame(&mut self) -> Option<Frame> {
         if core::mem::take(&mut self.recheck) {
             self.evaluate();
@@ -25,17 +27,14 @@ impl Engine {
         if self.is_mute() {
             return None;
         }
+        if self.sender.is_regular_due(self.now) {
+            return Some(self.next_heartbeat());
+        }
         if let Some(message) = self.next_pin_message() {
             return Some(self.frame(message).1);
         }
-        if self.sender.heartbeat_due(self.now) {
-            let heartbeat = Message::Heartbeat(self.heartbeat_now());
-            let (sequence, frame) = self.frame(heartbeat);
-            self.sender.heartbeat_handed(sequence, self.now);
-            self.note_said(sequence);
-            self.note_farewell();
-            self.counters.heartbeats_sent += 1;
-            return Some(frame);
+        if self.sender.trigger_due(self.now) {
+            return Some(self.next_heartbeat());
         }
         if self.sender.information_due(self.now) {
             let information = Information {
@@ -68,6 +67,16 @@ impl Engine {
             sequence,
         };
         (sequence, Frame { header, message })
+    }
+
+    fn next_heartbeat(&mut self) -> Frame {
+        let heartbeat = Message::Heartbeat(self.heartbeat_now());
+        let (sequence, frame) = self.frame(heartbeat);
+        self.sender.heartbeat_handed(sequence, self.now);
+        self.note_said(sequence);
+        self.note_farewell();
+        self.counters.heartbeats_sent += 1;
+        frame
     }
 
     /// What the node says of itself now.
