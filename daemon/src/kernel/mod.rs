@@ -23,7 +23,7 @@ mod probe;
 mod ruleset;
 mod spec;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tool;

@@ -44,6 +44,22 @@ impl From<&KernelPlan> for Decision {
     }
 }
 
+/// Which sets of clients are to hold nobody any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Emptied {
+    /// Those that the kernel keeps.
+    pub(crate) sticky: bool,
+    /// Those that other nodes keep.
+    pub(crate) foreign: bool,
+}
+
+impl Emptied {
+    /// Whether there are any.
+    pub(crate) const fn any(self) -> bool {
+        self.sticky || self.foreign
+    }
+}
+
 /// A batch under construction: the text that one `nft -f -` reads.
 #[derive(Debug, Clone, Default)]
 pub struct Ruleset {
@@ -121,18 +137,21 @@ impl Ruleset {
         self.batch.add_elements(Table::Stage, &name, indices(&won));
     }
 
-    /// The kernel keeps no client any more.
-    pub fn flush_sticky(&mut self, rules: &ClusterRules) {
-        for name in stage::sticky(&rules.cluster) {
-            self.batch.flush_set(Table::Stage, &name);
-        }
+    /// The kernel keeps no client any more, or drops nobody's packets any more because another
+    /// node keeps the client. What is installed besides must be installed behind this.
+    ///
+    /// The sets are replaced, not emptied: that takes the same time however many are in them. To
+    /// empty a set the kernel goes through it within one call, which on a kernel without
+    /// preemption nobody interrupts: with 333,000 clients the processor is gone for 0.7 s, and
+    /// with it the heartbeats.
+    pub(crate) fn replace_sets(&mut self, rules: &ClusterRules, path: QueuePath, which: Emptied) {
+        self.batch.add_table(Table::Stage);
+        stage::remove_sets(&mut self.batch, rules, path, which);
     }
 
-    /// The kernel drops nobody's packets any more because another node keeps the client.
-    pub fn reopen(&mut self, rules: &ClusterRules) {
-        for name in stage::foreign(&rules.cluster) {
-            self.batch.flush_set(Table::Stage, &name);
-        }
+    /// The sets that were replaced, and the rules that name them, as they were.
+    pub(crate) fn put_back(&mut self, rules: &ClusterRules, at: &Decision, path: QueuePath) {
+        stage::put_back_sets(&mut self.batch, rules, at, path);
     }
 
     /// The kernel keeps these clients no more, whether it did or not.

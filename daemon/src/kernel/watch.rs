@@ -16,7 +16,7 @@ use super::netlink::{self, DATAGRAM, Message, SET, TABLE, message};
 use super::ruleset::STAGE;
 
 /// The bit of the group that nf_tables reports to, `NFNLGRP_NFTABLES` (7).
-const GROUP: u32 = 1 << 6;
+pub(super) const GROUP: u32 = 1 << 6;
 /// Room for the reports on a filter that is replaced whole: 4096 elements twice.
 const RECEIVE_BUFFER: usize = 8 << 20;
 

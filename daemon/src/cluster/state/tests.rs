@@ -5,6 +5,7 @@ use std::time::Duration;
 use nlb_engine::Saved;
 
 use super::*;
+use crate::kernel::{Decision, QueuePath, Ruleset};
 
 fn record() -> Record {
     Record {
@@ -93,4 +94,38 @@ fn a_damaged_file_is_none() {
     let many = saved().away.repeat(500);
     state.save(Saved { away: many, ..saved() }).unwrap();
     assert!(read(&path).is_none());
+}
+
+/// What [`SHAPE`] stands for: the file's text, and every set and chain that one process leaves and
+/// the next puts its own rules over. Whoever changes that raises `SHAPE`, and then sets
+/// `NLBD_BLESS=1` to have the text written anew: it is not written under the same number.
+#[test]
+fn whoever_changes_what_is_left_raises_its_number() {
+    let until = Time::from_nanos(3);
+    let saved = saved();
+    let life = saved.life.map(|life| Life { until, ..life });
+    let drain = saved.drain.map(|drain| Drain { until: Some(until), ..drain });
+    let away = saved.away.iter().map(|(ack, _)| (*ack, until)).collect();
+    let record = Record { shape: 0, host: String::new(), ..record() };
+    let record = record.with(&Saved { life, drain, away });
+    let mut text = format!("shape {SHAPE}\n{}\n", ron::to_string(&record).unwrap());
+    for path in [QueuePath::Nft, QueuePath::Iptables] {
+        let rules = crate::kernel::testing::rules("nlb0", 5);
+        let filter = nlb_protocol::Buckets::EMPTY;
+        let decision = Decision { filter, divert: false, seed: 1 };
+        let mut ruleset = Ruleset::new();
+        ruleset.install(&rules, &decision, path);
+        let batch = ruleset.into_text();
+        let lasting = |line: &&str| line.starts_with("add set") || line.starts_with("add chain");
+        text += &format!("{path:?}\n");
+        batch.lines().filter(lasting).for_each(|line| text += &format!("{line}\n"));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cluster/state/shape.txt");
+    let golden = std::fs::read_to_string(&file).unwrap_or_default();
+    let raised = golden.lines().next() != text.lines().next();
+    if std::env::var_os("NLBD_BLESS").is_some() && raised {
+        std::fs::write(&file, &text).unwrap();
+        return;
+    }
+    assert_eq!(golden, text, "raise SHAPE in cluster/state.rs");
 }

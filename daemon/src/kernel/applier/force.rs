@@ -83,7 +83,7 @@ impl Task {
             }
         };
         self.clear = false;
-        let structural = step.structural;
+        let rewritten = step.rewritten;
         let must_rest = step.forgotten != Forgotten::Nobody;
         if must_rest {
             // nft ends a grace period of the kernel later: no packet is under way any more that
@@ -106,7 +106,7 @@ impl Task {
                 warn!(%error, "nft failed after its batch was in force");
             }
         }
-        if structural || self.fingerprint.is_none() {
+        if rewritten || self.fingerprint.is_none() {
             self.fingerprint = self.query.fingerprint().await.ok();
         }
     }

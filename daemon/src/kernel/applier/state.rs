@@ -8,7 +8,7 @@ use nlb_engine::{Generation, KernelPlan};
 use tokio::time::Instant;
 
 use crate::kernel::probe::QueuePath;
-use crate::kernel::ruleset::{Decision, Ruleset};
+use crate::kernel::ruleset::{Decision, Emptied, Ruleset};
 use crate::kernel::spec::{ClusterRules, Interface};
 
 /// The most clients that one batch puts into the sets or takes out: nft takes about 2 ms for a
@@ -55,8 +55,10 @@ pub(super) struct Step {
     pub(super) text: String,
     /// The kernel has this then.
     pub(super) installed: Installed,
-    /// Rules changed, not only elements.
+    /// Everything is said anew.
     pub(super) structural: bool,
+    /// Rules were set, if only as they were.
+    pub(super) rewritten: bool,
     /// Clients that must not be kept any more when the kernel has come to rest.
     pub(super) forgotten: Forgotten,
     /// How many of the clients to remember are in it.
@@ -157,16 +159,19 @@ impl Cluster {
             }
             None => true,
         };
+        let due = !self.settled;
+        let emptied = Emptied { sticky: due && self.plan.flush, foreign: due && self.plan.reopen };
+        if emptied.any() {
+            batch.replace_sets(&rules, path, emptied);
+        }
         if structural {
             batch.install(&rules, &decision, path);
+        } else if emptied.any() {
+            batch.put_back(&rules, &decision, path);
         }
         let (mut forgotten, mut renewed, mut remembered) = (Forgotten::Nobody, 0, 0);
-        if !self.settled {
-            if self.plan.reopen {
-                batch.reopen(&rules);
-            }
+        if due {
             if self.plan.flush {
-                batch.flush_sticky(&rules);
                 forgotten = Forgotten::Everybody;
             } else if !self.plan.forget.is_empty() {
                 let some = &self.plan.forget[..self.plan.forget.len().min(MAX_CLIENTS)];
@@ -194,6 +199,7 @@ impl Cluster {
             text: batch.into_text(),
             installed: Installed { rules, decision },
             structural,
+            rewritten: structural || emptied.any(),
             forgotten,
             remembered,
             renewed,

@@ -12,7 +12,7 @@ use super::task::CHECK_INTERVAL;
 use crate::kernel::testing::{
     Applier, Wire, frame, in_namespace, ip, nft, packet, plan, rules, until,
 };
-use crate::kernel::{ClusterRules, Interface, KernelEvent};
+use crate::kernel::{ClusterRules, Interface, KernelEvent, netlink, watch};
 
 const MODULE: &str = "kernel::applier::tests";
 fn filter_in_kernel() -> Buckets {
@@ -116,6 +116,33 @@ fn plans_that_were_overtaken_hand_on_what_they_had_to_do() {
         let (_, took) = applier.applied(6).await;
         println!("flush 5000: {took:?}");
         assert_eq!(applier.clients().await, [all[1]]);
+    });
+}
+
+/// The kernel says of each element that it takes out that it does. Emptying a set, it goes through
+/// all of them in one call, and heartbeats wait meanwhile.
+#[test]
+fn forgetting_everybody_is_the_same_work_however_many_they_are() {
+    let name = "forgetting_everybody_is_the_same_work_however_many_they_are";
+    in_namespace(&format!("{MODULE}::{name}"), async || {
+        let (mut applier, _) =
+            with_cluster(KernelPlan { remember: clients(5000), ..plan(1, []) }).await;
+        let reports = netlink::open(watch::GROUP).unwrap();
+        applier.apply(KernelPlan { flush: true, reopen: true, ..plan(2, [3]) }).await;
+        assert_eq!(applier.clients().await, [] as [IpAddr; 0]);
+        let (mut buffer, mut elements) = (vec![0; netlink::DATAGRAM], 0);
+        let mut ended = false;
+        while !ended {
+            let length = netlink::receive(&reports, &mut buffer).await.unwrap();
+            for message in netlink::messages(&buffer[..length]) {
+                elements += u32::from(message.nft() == Some(netlink::message::DELSETELEM));
+                ended |= message.nft() == Some(netlink::message::NEWGEN);
+            }
+        }
+        assert_eq!(elements, 0);
+        // The next look at the rules does not take the new sets for somebody else's doing.
+        let quiet = tokio::time::timeout(2 * CHECK_INTERVAL, applier.events.recv()).await;
+        assert!(quiet.is_err(), "{quiet:?}");
     });
 }
 

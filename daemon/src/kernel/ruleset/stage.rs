@@ -8,7 +8,7 @@ use core::time::Duration;
 use nlb_protocol::ids::BUCKETS;
 
 use super::batch::{Batch, Table, chain_of};
-use super::{Decision, indices};
+use super::{Decision, Emptied, indices};
 use crate::config::Port;
 use crate::kernel::probe::QueuePath;
 use crate::kernel::spec::{ClusterRules, Interface};
@@ -21,6 +21,11 @@ const QUEUE: i32 = -450;
 const BEHIND: i32 = -449;
 /// The same behind iptables' raw table (-300), before connection tracking.
 const BEHIND_RAW: i32 = -290;
+
+/// How often the kernel looks for clients whose time is over. They count for nothing before that,
+/// but take room. It looks through a whole set at once, which on a kernel without preemption
+/// nobody interrupts: 60 ms for a million, and by itself it would do so every second.
+const GC_INTERVAL: Duration = Duration::from_secs(30);
 
 const STAGE: Table = Table::Stage;
 
@@ -122,7 +127,10 @@ fn replace<T: Display>(
 fn sets(rules: &ClusterRules) -> [(String, String); 7] {
     let ClusterRules { cluster, sticky_limit, foreign_limit, .. } = rules;
     let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
-    let timed = |kind, size| format!("type {kind}; size {size}; flags dynamic,timeout;");
+    let timed = |kind, size| {
+        let gc = GC_INTERVAL.as_secs();
+        format!("type {kind}; size {size}; flags dynamic,timeout; gc-interval {gc}s;")
+    };
     [
         (sticky4, timed("ipv4_addr", sticky_limit)),
         (sticky6, timed("ipv6_addr", sticky_limit)),
@@ -132,6 +140,39 @@ fn sets(rules: &ClusterRules) -> [(String, String); 7] {
         (format!("tcp.{cluster}"), "type inet_service;".to_owned()),
         (format!("udp.{cluster}"), "type inet_service;".to_owned()),
     ]
+}
+
+/// Takes sets of clients away, and every rule that names them.
+pub(super) fn remove_sets(
+    batch: &mut Batch,
+    rules: &ClusterRules,
+    path: QueuePath,
+    which: Emptied,
+) {
+    let cluster = &rules.cluster;
+    behind_chain(batch, rules, path);
+    batch.chain(STAGE, &format!("clients.{cluster}"));
+    let (kept, others) = (sticky(cluster), foreign(cluster));
+    let gone = |name: &String| {
+        (which.sticky && kept.contains(name)) || (which.foreign && others.contains(name))
+    };
+    for (name, definition) in sets(rules).iter().filter(|(name, _)| gone(name)) {
+        batch.remove_set(STAGE, name, definition);
+    }
+}
+
+/// What [`remove_sets`] took away is there again, the sets without elements.
+pub(super) fn put_back_sets(
+    batch: &mut Batch,
+    rules: &ClusterRules,
+    decision: &Decision,
+    path: QueuePath,
+) {
+    for (name, definition) in sets(rules) {
+        batch.add_set(STAGE, &name, &definition);
+    }
+    behind(batch, rules, decision, path);
+    clients(batch, rules, decision, Refresh::On);
 }
 
 pub(super) fn install(
@@ -282,15 +323,21 @@ fn queue(batch: &mut Batch, rules: &ClusterRules, path: QueuePath) {
     }
 }
 
-/// What user space accepted or refused.
-fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
-    let ClusterRules { cluster, queue, .. } = rules;
-    let chain = format!("behind.{cluster}");
+/// The chain of [`behind`], empty. Its name.
+fn behind_chain(batch: &mut Batch, rules: &ClusterRules, path: QueuePath) -> String {
+    let chain = format!("behind.{}", rules.cluster);
     let priority = match path {
         QueuePath::Nft => BEHIND,
         QueuePath::Iptables => BEHIND_RAW,
     };
     batch.base_chain(STAGE, &chain, &format!("prerouting priority {priority}"));
+    chain
+}
+
+/// What user space accepted or refused.
+fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
+    let ClusterRules { cluster, queue, .. } = rules;
+    let chain = behind_chain(batch, rules, path);
     let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &chain, rule);
     let refused = Mark::refused(*queue);
     if !decision.divert {

@@ -71,8 +71,9 @@ fn states() -> Vec<(&'static str, String)> {
                 r.change_filter(&rules(), &some.filter, &decision(&[1, 2, 3], false).filter);
                 let clients = ["198.51.100.7", "2001:db8::7", "198.51.100.8", "198.51.100.7"];
                 let clients = clients.map(|client| client.parse().unwrap());
-                r.flush_sticky(&rules());
-                r.reopen(&rules());
+                let all = Emptied { sticky: true, foreign: true };
+                r.replace_sets(&rules(), QueuePath::Iptables, all);
+                r.put_back(&rules(), &some, QueuePath::Iptables);
                 r.forget(&rules(), &clients);
                 r.remember(&rules(), &clients[..2]);
                 r.renew(&rules(), &clients[2..]);
