@@ -3,9 +3,20 @@
 //! A machine under load is when a balancer is needed most, and a heartbeat that waits behind
 //! everybody's work for 7/10 of dead-after costs the node its rights (SPEC 6.8). All of it is best
 //! effort: where the rights are missing, the daemon runs as everybody else does.
-#![allow(unsafe_code)] // one system call that no crate of ours wraps
+//!
+//! The daemon gives its capabilities up before it starts threads. Limits allow them to ask for
+//! their priority all the same, but to set these takes CAP_SYS_RESOURCE, which few containers
+//! have. Where it is missing, one thread is made quick before the capability for that goes, and
+//! starts the others, who inherit it.
+#![allow(unsafe_code)] // system calls that no crate of ours wraps
+
+use std::io;
+use std::sync::{OnceLock, mpsc};
+use std::thread::{Builder, JoinHandle};
 
 use nix::sys::resource::{Resource, setrlimit};
+
+use crate::caps;
 
 /// The lowest real-time priority: before every ordinary thread, behind everything else of its
 /// kind.
@@ -17,35 +28,108 @@ const APPLIER_NICENESS: libc::c_int = -10;
 /// As `setrlimit` counts niceness: 20 - niceness.
 const NICE_LIMIT: u64 = 30;
 
-/// Lets threads of this process ask for what [`realtime`] and [`favoured`] ask for. To be called
-/// while the process still has its capabilities.
+/// Threads that wait to be started: few, and each waited for.
+const ORDERS: usize = 16;
+
+/// Before whom a thread comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Before every ordinary thread. What it starts is ordinary again.
+    Realtime,
+    /// Favoured among ordinary threads, with what it starts.
+    Favoured,
+}
+
+/// A thread to be started.
+struct Order {
+    name: String,
+    body: Box<dyn FnOnce() + Send>,
+    started: mpsc::SyncSender<io::Result<JoinHandle<()>>>,
+}
+
+/// The way to the thread that starts others, where there must be one.
+static STARTER: OnceLock<mpsc::SyncSender<Order>> = OnceLock::new();
+
+/// Lets threads of this process have a [`Priority`]. To be called once, while the process still has
+/// its capabilities and no thread but this one.
 pub fn allow() {
+    let mut refused = false;
     for (resource, limit) in [
         (Resource::RLIMIT_RTPRIO, REALTIME.unsigned_abs().into()),
         (Resource::RLIMIT_NICE, NICE_LIMIT),
     ] {
-        if let Err(error) = setrlimit(resource, limit, limit) {
-            tracing::debug!(?resource, %error, "no right to raise priorities");
-        }
+        refused |= setrlimit(resource, limit, limit).is_err();
     }
-}
-
-/// Makes the calling thread a real-time thread. Children that it starts are ordinary again.
-pub fn realtime() {
-    let parameter = libc::sched_param { sched_priority: REALTIME };
-    let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: the pointer is valid for the call, and 0 names the calling thread.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } != 0 {
-        let error = std::io::Error::last_os_error();
+    if refused && let Err(error) = start_starter() {
         tracing::debug!(%error, "heartbeats run at ordinary priority");
     }
 }
 
-/// Favours the calling thread and what it starts.
-pub fn favoured() {
+/// Starts a thread with this name and priority.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn spawn(
+    name: &str,
+    priority: Priority,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let (name, body) = (name.to_owned(), move || {
+        if let Err(error) = take(priority) {
+            tracing::debug!(?priority, %error, "runs at ordinary priority");
+        }
+        body();
+    });
+    let Some(starter) = STARTER.get() else { return Builder::new().name(name).spawn(body) };
+    let (started, starting) = mpsc::sync_channel(1);
+    let order = Order { name, body: Box::new(body), started };
+    starter.send(order).map_err(|_| io::Error::other("the starter has ended"))?;
+    starting.recv().map_err(io::Error::other)?
+}
+
+/// Starts the thread that starts others.
+fn start_starter() -> io::Result<()> {
+    let (orders, waiting) = mpsc::sync_channel::<Order>(ORDERS);
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    Builder::new().name("starter".to_owned()).spawn(move || {
+        let quick =
+            set_niceness(APPLIER_NICENESS).and_then(|()| set_policy(libc::SCHED_RR, REALTIME));
+        // It has nothing from now on that the threads that it starts shall not have.
+        let dropped = caps::drop_all_but_needed().map_err(io::Error::other);
+        let _ = ready.send(quick.and(dropped));
+        for order in waiting {
+            let _ = order.started.send(Builder::new().name(order.name).spawn(order.body));
+        }
+    })?;
+    is_ready.recv().map_err(io::Error::other)??;
+    STARTER.set(orders).map_err(|_| io::Error::other("there is one already"))
+}
+
+/// Gives the calling thread its priority.
+fn take(priority: Priority) -> io::Result<()> {
+    match priority {
+        Priority::Realtime => set_policy(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, REALTIME),
+        // It has the niceness from whoever started it, and more.
+        Priority::Favoured if STARTER.get().is_some() => set_policy(libc::SCHED_OTHER, 0),
+        Priority::Favoured => set_niceness(APPLIER_NICENESS),
+    }
+}
+
+fn set_policy(policy: libc::c_int, sched_priority: libc::c_int) -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority };
+    // SAFETY: the pointer is valid for the call, and 0 names the calling thread.
+    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn set_niceness(niceness: libc::c_int) -> io::Result<()> {
     // SAFETY: no pointers; 0 names the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, APPLIER_NICENESS) } != 0 {
-        let error = std::io::Error::last_os_error();
-        tracing::debug!(%error, "rules are applied at ordinary priority");
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }

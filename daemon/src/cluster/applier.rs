@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::request::ClusterRequest;
 use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle, Leftovers};
+use crate::priority::{self, Priority};
 
 /// Registrations that may wait: there are few clusters, and they come one by one.
 const REGISTRATIONS: usize = 16;
@@ -36,23 +37,21 @@ impl Applier {
     ) -> io::Result<Self> {
         let (registrations, registered) = mpsc::channel(REGISTRATIONS);
         let (started, starting) = oneshot::channel();
-        let thread =
-            std::thread::Builder::new().name("nlb-kernel".to_owned()).spawn(move || {
-                let runtime =
-                    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                        Ok(runtime) => runtime,
-                        Err(error) => return drop(started.send(Err(error))),
-                    };
-                runtime.block_on(async {
-                    match Kernel::start(capabilities, leftovers) {
-                        Ok((kernel, events)) => {
-                            let _ = started.send(Ok(kernel));
-                            route(events, registered).await;
-                        }
-                        Err(error) => drop(started.send(Err(error))),
+        let thread = priority::spawn("nlb-kernel", Priority::Favoured, move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            runtime.block_on(async {
+                match Kernel::start(capabilities, leftovers) {
+                    Ok((kernel, events)) => {
+                        let _ = started.send(Ok(kernel));
+                        route(events, registered).await;
                     }
-                });
-            })?;
+                    Err(error) => drop(started.send(Err(error))),
+                }
+            });
+        })?;
         let kernel = starting.await.map_err(io::Error::other)??;
         Ok(Self { kernel, registrations, thread })
     }

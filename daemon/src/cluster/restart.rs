@@ -87,7 +87,7 @@ impl Supervisor {
             return Ok(false);
         };
         let interfaces: Vec<kernel::Interface> =
-            super::runtime::rule_interfaces(&self.up(&running.config));
+            super::settings::rule_interfaces(&self.up(&running.config));
         let lease = until.since(now());
         if let Err(error) = extend_lease(&self.capabilities, name, &interfaces, lease).await {
             tracing::warn!(cluster = name, %error, "the kernel does not answer meanwhile");

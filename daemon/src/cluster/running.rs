@@ -30,6 +30,7 @@ use crate::host::Netlink;
 use crate::kernel::kept_clients;
 use crate::link::Interface;
 use crate::manage::TapeEnd;
+use crate::priority::{self, Priority};
 use crate::queue;
 use crate::weight::Weigher;
 
@@ -158,6 +159,7 @@ impl Running {
         };
         let kernel = applier.kernel.clone();
         let fresh = config.timing.frame_delay();
+        let slow = config.timing.rights() / 2;
         let idle = Watch {
             cluster: name.clone(),
             offload: config.offload,
@@ -192,18 +194,15 @@ impl Running {
                 events: around.events,
                 idle,
             };
-            Box::pin(Runtime::new(parts).run()).await;
+            Box::pin(Runtime::new(parts, slow).run()).await;
         };
-        let thread = std::thread::Builder::new()
-            .name(config.name.clone())
-            .spawn(move || {
-                crate::priority::realtime();
-                match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                    Ok(runtime) => runtime.block_on(body()),
-                    Err(error) => tracing::error!(%error, "no runtime for a cluster"),
-                }
-            })
-            .map_err(|error| failed(error.into()))?;
+        let thread = priority::spawn(&config.name, Priority::Realtime, move || {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(body()),
+                Err(error) => tracing::error!(%error, "no runtime for a cluster"),
+            }
+        })
+        .map_err(|error| failed(error.into()))?;
         let running = Self {
             config: config.clone(),
             started: now(),

@@ -16,13 +16,15 @@ use super::clock::now;
 use super::drops::Drops;
 use super::idle::Question;
 use super::links::Links;
+use super::pace::Pace;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
+use super::settings::rule_interfaces;
 use super::stage::Stage;
 use super::state::StateFile;
 use super::taped::Taped;
 use super::witness::{Sign, Witness};
-use crate::kernel::{self, ClusterRules, KernelEvent, KernelHandle};
-use crate::link::{Interface, LinkEvent, RECEIVE_BUFFER};
+use crate::kernel::{ClusterRules, KernelEvent, KernelHandle};
+use crate::link::{LinkEvent, RECEIVE_BUFFER};
 
 /// Frames taken from one socket before the others have their turn: more than 63 peers send in
 /// one interval, so that a burst is taken at once, and few enough that a flood of forged frames
@@ -31,6 +33,9 @@ const FRAMES_A_TURN: usize = 64;
 
 /// Requests taken before the wire has its turn again.
 const REQUESTS_A_TURN: usize = 8;
+
+/// Frames sent before the wire has its turn again: pins may never end on a slow machine.
+const TRANSMITS_A_TURN: usize = 16;
 
 /// How often the view for readers is renewed at most.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -80,13 +85,16 @@ pub(super) struct Runtime {
     sign: Option<Sign>,
     /// Interfaces wait for their rules before they are used.
     opening: bool,
+    /// More frames may be due than were sent.
+    unsent: bool,
     ended: bool,
+    pace: Pace,
 }
 
 impl Runtime {
     /// A loop that is ready to run.
     #[must_use]
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts, slow: Duration) -> Self {
         Self {
             parts,
             drops: Drops::default(),
@@ -94,7 +102,9 @@ impl Runtime {
             published: Time::ZERO,
             sign: None,
             opening: false,
+            unsent: false,
             ended: false,
+            pace: Pace::new(slow),
         }
     }
 
@@ -108,6 +118,7 @@ impl Runtime {
             self.feed(&mut requests);
             self.flush();
             self.parts.engine.wind(now());
+            self.pace.end().into_iter().for_each(|words| self.say("held-up", words));
         }
         self.save();
         self.publish(now());
@@ -116,7 +127,8 @@ impl Runtime {
     /// Until something is there or the engine's deadline has come.
     async fn wait(&mut self, requests: &mut Vec<ClusterRequest>) {
         let parts = &mut self.parts;
-        let sleep = tokio::time::sleep(parts.engine.poll_timeout().since(now()));
+        let due = if self.unsent { now() } else { parts.engine.poll_timeout() };
+        let sleep = tokio::time::sleep(due.since(now()));
         tokio::select! {
             () = parts.links.readable() => {}
             () = parts.stage.readable() => {}
@@ -127,6 +139,7 @@ impl Runtime {
             }
             () = sleep => {}
         }
+        self.pace.begin(due);
     }
 
     /// Everything that is there goes into the engine: frames first, because a verdict given on
@@ -136,12 +149,15 @@ impl Runtime {
         self.parts.engine.handle_timeout(now());
         // A heartbeat that is due goes first: after a stop, packets that came within the lease
         // would else be judged without it, and dropped (SPEC 6.8.5).
+        self.pace.after("on frames and what was due");
         self.flush();
         self.parts.stage.feed(&mut self.parts.engine, &mut self.drops);
+        self.pace.after("on new clients");
         self.parts.links.answer_neighbours(&self.parts.engine, &mut self.drops);
         for request in requests.drain(..) {
             self.serve(request);
         }
+        self.pace.after("on requests");
         self.feed_sign();
         if self.parts.links.is_due() {
             self.open_links();
@@ -293,15 +309,7 @@ impl Runtime {
         if let Some(plan) = self.parts.engine.poll_plan() {
             self.parts.stage.set_seed(plan.seed);
             let first = self.plan.is_none();
-            let lasting = KernelPlan {
-                flush: false,
-                reopen: false,
-                forget: Vec::new(),
-                renew: Vec::new(),
-                remember: Vec::new(),
-                ..plan.clone()
-            };
-            self.plan = Some(lasting);
+            self.plan = Some(plan.lasting());
             if first {
                 self.parts.kernel.set_cluster(self.parts.rules.clone(), plan);
             } else {
@@ -309,6 +317,7 @@ impl Runtime {
             }
         }
         self.parts.stage.flush(&mut self.parts.engine, &mut self.drops);
+        self.pace.after("on plans and verdicts");
         self.transmit();
         self.notify();
         self.ask();
@@ -324,7 +333,10 @@ impl Runtime {
 
     fn transmit(&mut self) {
         let mut bytes = [0; MAX_FRAME];
-        while let Some(transmit) = self.parts.engine.poll_transmit(now()) {
+        for _ in 0..TRANSMITS_A_TURN {
+            let transmit = self.parts.engine.poll_transmit(now());
+            self.unsent = transmit.is_some();
+            let Some(transmit) = transmit else { return };
             let heartbeat = matches!(transmit.frame.message, Message::Heartbeat(_));
             if heartbeat {
                 self.save();
@@ -341,9 +353,11 @@ impl Runtime {
     }
 
     fn save(&mut self) {
+        self.pace.after("on sending");
         if self.parts.state.save(self.parts.engine.saved()).is_err() {
             self.drops.count("state_not_written");
         }
+        self.pace.after("on writing its state");
     }
 
     fn notify(&mut self) {
@@ -383,12 +397,4 @@ impl Runtime {
         let held = self.parts.engine.held();
         self.parts.views.send_replace(ClusterView { snapshot, drops, held });
     }
-}
-
-/// The interfaces as rules name them. One whose name cannot stand in a rule is left out: the
-/// configuration does not let such a name through.
-pub(super) fn rule_interfaces(interfaces: &[Interface]) -> Vec<kernel::Interface> {
-    let rule =
-        |interface: &Interface| kernel::Interface::new(&interface.name, interface.index.0).ok();
-    interfaces.iter().filter_map(rule).collect()
 }

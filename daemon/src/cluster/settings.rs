@@ -3,9 +3,8 @@
 use nlb_engine::{Config as EngineConfig, Limits};
 use nlb_protocol::{Incarnation, Weight};
 
-use super::runtime::rule_interfaces;
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::kernel::ClusterRules;
+use crate::kernel::{self, ClusterRules};
 use crate::link::Interface;
 
 /// The engine's side of a configuration.
@@ -54,6 +53,14 @@ pub(super) fn rules(
         foreign_limit: size(Limits::REFUSED),
         queue,
     }
+}
+
+/// The interfaces as rules name them. One whose name cannot stand in a rule is left out: the
+/// configuration does not let such a name through.
+pub(super) fn rule_interfaces(interfaces: &[Interface]) -> Vec<kernel::Interface> {
+    let rule =
+        |interface: &Interface| kernel::Interface::new(&interface.name, interface.index.0).ok();
+    interfaces.iter().filter_map(rule).collect()
 }
 
 /// A number that no earlier life of this node had, never zero.
