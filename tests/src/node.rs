@@ -27,6 +27,8 @@ pub struct Node {
     pub namespace: Arc<Namespace>,
     /// What the daemon is started with as `--bus`.
     pub bus: String,
+    /// The daemon's program; `None`: the one under test. Another path is what an upgrade is.
+    pub program: Option<PathBuf>,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -43,6 +45,7 @@ impl Node {
             name: name.to_owned(),
             namespace: namespace.clone(),
             bus: "none".to_owned(),
+            program: None,
             folder: folder.to_owned(),
             process: None,
         })
@@ -75,7 +78,8 @@ impl Node {
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = Command::new(binaries::program("nlbd")?);
+        let program = self.program.clone().map_or_else(|| binaries::program("nlbd"), Ok)?;
+        let mut command = Command::new(program);
         command.arg("--config").arg(self.config()).arg("--run-dir").arg(self.run_dir());
         command.args(["--bus", &self.bus]).env_remove("JOURNAL_STREAM").env_remove("NOTIFY_SOCKET");
         if std::env::var_os("RUST_LOG").is_none() {
@@ -93,6 +97,14 @@ impl Node {
     pub fn pid(&self) -> Result<Pid> {
         let process = self.process.as_ref().with_context(|| format!("{} is down", self.name))?;
         Ok(Pid::from_raw(i32::try_from(process.id())?))
+    }
+
+    /// The program that the daemon's process runs.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn program_path(&self) -> Result<PathBuf> {
+        Ok(std::fs::read_link(format!("/proc/{}/exe", self.pid()?))?)
     }
 
     /// Whether the daemon was started and neither killed nor waited for.
@@ -128,6 +140,23 @@ impl Node {
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait_end(limit)
+    }
+
+    /// Has the daemon end for a restart: its kernel keeps the clients meanwhile.
+    ///
+    /// # Errors
+    /// When it does not end well within `limit`.
+    pub fn end_for_restart(&mut self, limit: Duration) -> Result<()> {
+        self.ctl(&["restart-hold"])?;
+        let status = self.terminate(limit)?;
+        ensure!(status.success(), "the daemon of {} ended with {status}", self.name);
+        Ok(())
+    }
+
+    /// How often a process of the daemon went on with what an earlier one left.
+    #[must_use]
+    pub fn resumed(&self) -> usize {
+        self.log().matches("goes on with an earlier process").count()
     }
 
     /// Waits until the daemon has ended by itself.

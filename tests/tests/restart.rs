@@ -1,12 +1,15 @@
 //! The daemon restarts, as planned or after a crash: its clients do not notice (SPEC 6.11.3).
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use nlb_tests::cluster::Cluster;
 use nlb_tests::figures::report;
 use nlb_tests::lab::LabOptions;
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
+use nlb_tests::node::Node;
 use nlb_tests::session::{SessionSpec, Sessions};
 use nlb_tests::spec::ClusterSpec;
 use nlb_tests::stamp::Stamp;
@@ -63,9 +66,7 @@ fn a_planned_restart_is_not_noticed() {
     Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
         let before = cluster.nodes[0].status()?;
         let (broken, new) = disturbed(cluster, "planned restart", |cluster| {
-            cluster.nodes[0].ctl(&["restart-hold"])?;
-            let status = cluster.nodes[0].terminate(END)?;
-            ensure!(status.success(), "the daemon ended with {status}");
+            cluster.nodes[0].end_for_restart(END)?;
             // Others keep it for longer than a dead node.
             let restarting = |cluster: &Cluster| {
                 let seen = cluster.nodes[1].status();
@@ -122,5 +123,106 @@ fn a_node_that_does_not_come_back_is_replaced() {
         let log = cluster.nodes[0].log();
         ensure!(!log.contains("goes on with an earlier process"), "{log}");
         cluster.watcher.check()
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn two_nodes_restart_at_once_and_nobody_notices() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let (broken, new) = disturbed(cluster, "two planned restarts at once", |cluster| {
+            for node in &cluster.nodes[..2] {
+                node.ctl(&["restart-hold"])?;
+            }
+            for node in &cluster.nodes[..2] {
+                node.signal(Signal::SIGTERM)?;
+            }
+            for node in &mut cluster.nodes[..2] {
+                let status = node.wait_end(END)?;
+                ensure!(status.success(), "the daemon ended with {status}");
+            }
+            for node in &mut cluster.nodes[..2] {
+                node.start()?;
+            }
+            cluster.wait_settled(3)?;
+            let resumed: Vec<usize> = cluster.nodes[..2].iter().map(Node::resumed).collect();
+            ensure!(resumed == [1, 1], "{resumed:?}");
+            Ok(())
+        })?;
+        ensure!(broken == 0, "{broken} sessions broke");
+        ensure!(new.failed == 0 && new.retransmitted == 0, "new connections were disturbed: {new}");
+        Ok(())
+    });
+}
+
+/// SPEC 6.11.3a: a kernel that keeps no clients can keep none meanwhile.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn without_offload_a_restart_is_an_end_and_a_beginning() {
+    let spec = ClusterSpec::default().offload(false);
+    Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
+        let (_, new) = disturbed(cluster, "restart without offload", |cluster| {
+            cluster.nodes[0].end_for_restart(END)?;
+            cluster.check_restored(0)?;
+            cluster.nodes[0].start()?;
+            cluster.wait_settled(3)?;
+            ensure!(cluster.nodes[0].resumed() == 0, "nothing was left to go on with");
+            Ok(())
+        })?;
+        ensure!(new.failed == 0 && new.retransmitted == 0, "new connections were disturbed: {new}");
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_second_signal_hurries_the_end() {
+    // A peer that does not answer any more is waited for, but not by whoever is in a hurry.
+    let spec = ClusterSpec { timing: Some((200, 2000)), ..ClusterSpec::default() };
+    Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
+        cluster.nodes[1].signal(Signal::SIGSTOP)?;
+        cluster.nodes[0].signal(Signal::SIGTERM)?;
+        cluster.nodes[2].wait_status("n1 leaves", SOON, |status| {
+            status.node("n1").is_some_and(|n1| n1.state == "leaving")
+        })?;
+        let hurried = Stamp::now();
+        cluster.nodes[0].signal(Signal::SIGTERM)?;
+        let status = cluster.nodes[0].wait_end(END)?;
+        let took = Stamp::now().since(hurried);
+        cluster.nodes[1].signal(Signal::SIGCONT)?;
+        report(&format!("a second SIGTERM: ended {took:.0?} later"));
+        ensure!(status.success(), "the daemon ended with {status}");
+        ensure!(took < Duration::from_secs(2), "it took {took:?}");
+        cluster.check_restored(0)?;
+        cluster.nodes[0].start()?;
+        cluster.wait_settled_within(3, Duration::from_secs(40)).map(drop)
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn an_end_while_starting_leaves_nothing() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        // From before it can know of the signal to after it has begun to serve.
+        for delay in [0, 2, 5, 10, 20, 40, 60, 80, 120, 200, 400] {
+            let kept = delay % 20 == 0;
+            if kept {
+                cluster.nodes[0].end_for_restart(END)?;
+            } else {
+                ensure!(cluster.nodes[0].terminate(END)?.success(), "a plain end");
+            }
+            cluster.nodes[0].start()?;
+            std::thread::sleep(Duration::from_millis(delay));
+            let status = cluster.nodes[0].terminate(END)?;
+            // Whoever is told before it listens dies of the signal, and has done nothing.
+            let at_once = status.signal() == Some(Signal::SIGTERM as i32);
+            ensure!(status.success() || at_once, "after {delay} ms it ended with {status}");
+            if !(kept && at_once) {
+                cluster.check_restored(0).with_context(|| format!("after {delay} ms"))?;
+            }
+            cluster.nodes[0].start()?;
+            cluster.wait_settled(3)?;
+        }
+        Ok(())
     });
 }

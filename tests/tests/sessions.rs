@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nlb_tests::binaries;
 use nlb_tests::cluster::Cluster;
 use nlb_tests::figures::{report, runs, spread};
 use nlb_tests::lab::LabOptions;
@@ -20,6 +21,8 @@ nlb_tests::on_both_paths!(
     a_node_is_killed_and_only_its_own_clients_notice,
 );
 
+/// What handing over and ending for a restart may take.
+const END: Duration = Duration::from_secs(8);
 /// Clients that stay connected.
 const SESSIONS: u32 = 300;
 /// New connections a second.
@@ -216,6 +219,58 @@ fn a_node_drains_and_no_session_notices(offload: bool) {
         }
         Ok(())
     });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_node_restarts_and_no_session_notices() {
+    let options = LabOptions { lean_watcher: true, ..LabOptions::default() };
+    Cluster::test(&options, &ClusterSpec::default(), &[100; 3], |cluster| {
+        for run in 0..runs(1) {
+            let seen = Seen::during(cluster, u32::try_from(run)?, restart)?;
+            report(&format!("restart: {}", seen.words()));
+            seen.check_unnoticed()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_node_is_upgraded_and_no_session_notices() {
+    let options = LabOptions { lean_watcher: true, ..LabOptions::default() };
+    Cluster::test(&options, &ClusterSpec::default(), &[100; 3], |cluster| {
+        for run in 0..runs(1) {
+            // Each node in its turn, as an administrator would do it.
+            let program = cluster.lab.folder().join(format!("nlbd-{run}"));
+            std::fs::copy(binaries::program("nlbd")?, &program)?;
+            let seen = Seen::during(cluster, u32::try_from(run)?, |cluster, crowd| {
+                for index in 0..3 {
+                    cluster.nodes[index].program = Some(program.clone());
+                    cluster.nodes.swap(0, index);
+                    let restarted = restart(cluster, crowd);
+                    cluster.nodes.swap(0, index);
+                    restarted?;
+                    let runs = cluster.nodes[index].program_path()?;
+                    ensure!(runs == program, "{} is what runs", runs.display());
+                }
+                Ok(())
+            })?;
+            report(&format!("upgrade of all nodes, one by one: {}", seen.words()));
+            seen.check_unnoticed()?;
+        }
+        Ok(())
+    });
+}
+
+/// Ends the first node as planned and starts it again, as `systemctl restart` does.
+fn restart(cluster: &mut Cluster, _: &Crowd) -> Result<()> {
+    let node = &mut cluster.nodes[0];
+    let before = node.resumed();
+    node.end_for_restart(END)?;
+    node.start()?;
+    wait_until("a process that goes on", CONNECTED, || node.resumed() > before)?;
+    cluster.wait_settled(3).map(drop)
 }
 
 fn a_node_is_killed_and_only_its_own_clients_notice(offload: bool) {
