@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::key::KeyVerb;
+
 pub use self::debug::DebugVerb;
 
 mod debug;
@@ -261,6 +263,14 @@ pub enum Verb {
         #[arg(long, value_name = "SECONDS", default_value_t = 10,
             value_parser = clap::value_parser!(u16).range(1..=600))]
         listen: u16,
+    },
+    /// Bring the cluster's key to other servers, or replace it without interruption
+    ///
+    /// On the first server: nlbctl key export | ssh root@SERVER nlbctl key import
+    Key {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: KeyVerb,
     },
     /// Print completions for a shell
     Completions {

@@ -7,6 +7,7 @@ use nlb_varlink::{ClientError, Error};
 use serde_json::json;
 
 use crate::drain::Unfinished;
+use crate::key::KeyError;
 
 /// Why the command did not succeed.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Failure {
         /// Why not.
         reason: String,
     },
+    /// A key was not changed.
+    Key(KeyError),
     /// A full-screen view without a screen.
     NoTerminal,
     /// A file could not be written.
@@ -51,6 +54,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
 impl Failure {
     /// The exit code, as the help documents it.
     #[must_use]
@@ -62,11 +71,17 @@ impl Failure {
             ) => 4,
             Self::Drain(Unfinished::TimeOver(_)) => 6,
             Self::Drain(Unfinished::NotDraining) => 7,
+            Self::Key(KeyError::File(_, error))
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                4
+            }
             // As a shell says of whatever SIGINT ended.
             Self::Drain(Unfinished::Interrupted) => 130,
             Self::Call(ClientError::Refused(_))
             | Self::NoSystemd { .. }
             | Self::Lines(_)
+            | Self::Key(_)
             | Self::NoTerminal
             | Self::File { .. }
             | Self::Output(_) => 1,
@@ -91,6 +106,9 @@ impl Failure {
             Self::Drain(Unfinished::NotDraining) => "not-draining",
             Self::Drain(Unfinished::Interrupted) => "interrupted",
             Self::NoSystemd { .. } => "no-systemd",
+            Self::Key(KeyError::Input(_)) => "invalid-value",
+            Self::Key(KeyError::Unrelated(_)) => "refused",
+            Self::Key(KeyError::File(..)) => "key-file",
             Self::NoTerminal => "no-terminal",
             Self::File { .. } | Self::Output(_) => "output",
         }
@@ -111,6 +129,7 @@ impl Failure {
             Self::NoSystemd { unit, reason } => {
                 format!("systemd cannot be asked whether it restarts {unit}: {reason}")
             }
+            Self::Key(error) => error.to_string(),
             Self::NoTerminal => "top needs a terminal to draw on".to_owned(),
             Self::Ended => "the daemon has ended".to_owned(),
             Self::File { path, error } => format!("cannot write {}: {error}", path.display()),
@@ -137,6 +156,9 @@ impl Failure {
             Self::Drain(Unfinished::Interrupted) => Some("end it: nlbctl undrain".to_owned()),
             Self::NoSystemd { .. } => {
                 Some("to announce a restart in any case: nlbctl restart-hold".to_owned())
+            }
+            Self::Key(KeyError::Unrelated(_)) => {
+                Some("to replace it all the same: nlbctl key import --force".to_owned())
             }
             Self::NoTerminal => Some("for programs: nlbctl top --json, nlbctl status".to_owned()),
             _ => None,

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod drain;
 mod events;
 pub mod failure;
+pub mod key;
 pub mod metrics;
 pub mod preflight;
 mod record;

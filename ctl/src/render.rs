@@ -173,11 +173,16 @@ pub fn added(interface: &str, addresses: &[String], change: &InterfaceChange) ->
     if change.whole_cluster {
         let made = if change.key_created { "A new key was made" } else { "The key was there" };
         let addresses: String = addresses.iter().map(|a| format!(" --address {a}")).collect();
+        let which = if key == format!("/etc/nlbd/{cluster}.key") {
+            format!(" {cluster}")
+        } else {
+            format!(" --file {key}")
+        };
         // Two clusters of one name with two keys would both answer for the address.
         text.push_str(&format!(
             "\n{made}: {key}\nEvery server of the cluster needs this very key. For each other \
-             server, first:\n    scp -p {key} root@SERVER:{key}\nthen, on that server:\n    \
-             nlbctl addif {interface} --cluster {cluster}{addresses}\n"
+             server, first:\n    nlbctl key export{which} | ssh root@SERVER nlbctl key \
+             import{which}\nthen, on that server:\n    nlbctl addif {interface} --cluster {cluster}{addresses}\n"
         ));
         if change.key_created {
             text.push_str(

@@ -14,7 +14,7 @@ use crate::metrics;
 use crate::preflight::{self, Level, Question};
 use crate::render::{self, Paint};
 use crate::restarting::is_restarting;
-use crate::{completions, drain, record, top};
+use crate::{completions, drain, key, record, top};
 
 /// What was found where a verb judges; every other verb finds all well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,9 @@ pub async fn run(arguments: &Arguments) -> Result<Verdict, Failure> {
             let (cluster, from_start) = (cluster.as_deref(), *from_start);
             let wanted = record::Wanted { cluster, output, seconds: *seconds, from_start, json };
             record::record(&socket, wanted).await?;
+        }
+        Verb::Key { verb } => {
+            print(&key::key(&socket, verb).await?)?;
         }
         Verb::Metrics => {
             print(&metrics::read(&arguments.run_dir).await?)?;
@@ -183,6 +186,7 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
         Verb::Debug(_)
         | Verb::Drain { .. }
         | Verb::Events { .. }
+        | Verb::Key { .. }
         | Verb::Metrics
         | Verb::Status { .. }
         | Verb::Top { .. }

@@ -198,7 +198,7 @@ Kept in /etc/nlbd/nlbd.d/90-nlbctl-nlb0.ron.
 
 A new key was made: /etc/nlbd/nlb0.key
 Every server of the cluster needs this very key. For each other server, first:
-    scp -p /etc/nlbd/nlb0.key root@SERVER:/etc/nlbd/nlb0.key
+    nlbctl key export nlb0 | ssh root@SERVER nlbctl key import nlb0
 then, on that server:
     nlbctl addif eth0 --cluster nlb0 --address 192.0.2.50
 If the cluster runs on another server already, bring its key here instead.

@@ -52,6 +52,9 @@ _nlbctl() {
             nlbctl,help)
                 cmd="nlbctl__subcmd__help"
                 ;;
+            nlbctl,key)
+                cmd="nlbctl__subcmd__key"
+                ;;
             nlbctl,leave)
                 cmd="nlbctl__subcmd__leave"
                 ;;
@@ -133,6 +136,9 @@ _nlbctl() {
             nlbctl__subcmd__help,help)
                 cmd="nlbctl__subcmd__help__subcmd__help"
                 ;;
+            nlbctl__subcmd__help,key)
+                cmd="nlbctl__subcmd__help__subcmd__key"
+                ;;
             nlbctl__subcmd__help,leave)
                 cmd="nlbctl__subcmd__help__subcmd__leave"
                 ;;
@@ -169,6 +175,39 @@ _nlbctl() {
             nlbctl__subcmd__help__subcmd__debug,record)
                 cmd="nlbctl__subcmd__help__subcmd__debug__subcmd__record"
                 ;;
+            nlbctl__subcmd__help__subcmd__key,export)
+                cmd="nlbctl__subcmd__help__subcmd__key__subcmd__export"
+                ;;
+            nlbctl__subcmd__help__subcmd__key,import)
+                cmd="nlbctl__subcmd__help__subcmd__key__subcmd__import"
+                ;;
+            nlbctl__subcmd__help__subcmd__key,rotate)
+                cmd="nlbctl__subcmd__help__subcmd__key__subcmd__rotate"
+                ;;
+            nlbctl__subcmd__key,export)
+                cmd="nlbctl__subcmd__key__subcmd__export"
+                ;;
+            nlbctl__subcmd__key,help)
+                cmd="nlbctl__subcmd__key__subcmd__help"
+                ;;
+            nlbctl__subcmd__key,import)
+                cmd="nlbctl__subcmd__key__subcmd__import"
+                ;;
+            nlbctl__subcmd__key,rotate)
+                cmd="nlbctl__subcmd__key__subcmd__rotate"
+                ;;
+            nlbctl__subcmd__key__subcmd__help,export)
+                cmd="nlbctl__subcmd__key__subcmd__help__subcmd__export"
+                ;;
+            nlbctl__subcmd__key__subcmd__help,help)
+                cmd="nlbctl__subcmd__key__subcmd__help__subcmd__help"
+                ;;
+            nlbctl__subcmd__key__subcmd__help,import)
+                cmd="nlbctl__subcmd__key__subcmd__help__subcmd__import"
+                ;;
+            nlbctl__subcmd__key__subcmd__help,rotate)
+                cmd="nlbctl__subcmd__key__subcmd__help__subcmd__rotate"
+                ;;
             *)
                 ;;
         esac
@@ -176,7 +215,7 @@ _nlbctl() {
 
     case "${cmd}" in
         nlbctl)
-            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload debug help"
+            opts="-h -V --json --run-dir --help --version addif add-interface delif remove-interface status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,7 +525,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__help)
-            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight completions check-config metrics reload debug help"
+            opts="addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -667,6 +706,62 @@ _nlbctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        nlbctl__subcmd__help__subcmd__key)
+            opts="export import rotate"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__help__subcmd__key__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__help__subcmd__key__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__help__subcmd__key__subcmd__rotate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         nlbctl__subcmd__help__subcmd__leave)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -814,6 +909,160 @@ _nlbctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key)
+            opts="-h --json --run-dir --help export import rotate help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__export)
+            opts="-h --file --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__help)
+            opts="export import rotate help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__help__subcmd__import)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__help__subcmd__rotate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__import)
+            opts="-h --file --force --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        nlbctl__subcmd__key__subcmd__rotate)
+            opts="-h --file --json --run-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
