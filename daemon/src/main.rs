@@ -55,9 +55,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bus => Some(Bus::new(bus.parse().context("--bus")?)),
     };
     log::start(log::Target::Auto, arguments.log_level.as_deref())?;
-    // While it may still become another user; it must not inherit the right to be quick.
-    let commands = Runner::start(Path::new("/proc/self/exe"), &arguments.check_user)
-        .context("cannot start the runner of commands")?;
+    let commands = runner(arguments)?;
     priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     make_run_dir(&arguments.run_dir)?;
@@ -67,6 +65,22 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(supervise(location, &arguments.run_dir, config, bus, commands))
+}
+
+/// What runs the commands of checks. Where there is nobody behind the socket, checks of that kind
+/// fail, and all the rest works.
+fn runner(arguments: &Arguments) -> anyhow::Result<Runner> {
+    if let Some(socket) = &arguments.check_socket {
+        match Runner::connect(socket) {
+            Ok(runner) => return Ok(runner),
+            Err(error) => {
+                tracing::warn!(socket = %socket.display(), %error, "nobody runs commands of checks");
+            }
+        }
+    }
+    // While it may still become another user; it must not inherit the right to be quick.
+    Runner::start(Path::new("/proc/self/exe"), &arguments.check_user)
+        .context("cannot start the runner of commands")
 }
 
 /// Makes the run directory. Others must not be able to write there: what the record in it says is

@@ -1,19 +1,20 @@
 //! The daemon's end of the way to the runner of commands (`runner.rs`).
 //!
-//! The runner is started before the daemon gives up its privileges, and gives up all of its own: a
-//! command can neither do what the daemon may, nor hold it up. One task owns the way there.
+//! Either systemd starts the runner for whoever connects to a socket, as a service of its own, or
+//! the daemon does before it gives up its privileges. The runner has none: a command can neither do
+//! what the daemon may, nor hold it up. One task owns the way there.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 
 use super::runner::{self, Order, Ran};
@@ -23,12 +24,23 @@ const WAITING: usize = 64;
 /// How much longer than the command's own limit the runner may take to say how it ended.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// After so long a runner that went away is looked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The runner, before anybody talks to it.
 #[derive(Debug)]
 pub struct Runner {
     stream: StdStream,
-    /// So that its end leaves no zombie: it is waited for when the daemon ends.
-    child: Child,
+    origin: Origin,
+}
+
+/// Where a runner comes from.
+#[derive(Debug)]
+enum Origin {
+    /// It was started here. So that its end leaves no zombie, it is waited for when the daemon ends.
+    Child(Child),
+    /// systemd starts one for each connection.
+    Socket(PathBuf),
 }
 
 impl Runner {
@@ -48,7 +60,16 @@ impl Runner {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { stream, child })
+        Ok(Self { stream, origin: Origin::Child(child) })
+    }
+
+    /// Connects to a socket behind which systemd starts a runner.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn connect(socket: &Path) -> io::Result<Self> {
+        let stream = StdStream::connect(socket)?;
+        Ok(Self { stream, origin: Origin::Socket(socket.to_owned()) })
     }
 
     /// Begins to talk to it, in the current runtime.
@@ -57,9 +78,27 @@ impl Runner {
     /// When the runtime does not take the socket.
     pub fn talk(self) -> io::Result<Commands> {
         self.stream.set_nonblocking(true)?;
-        let (from, to) = UnixStream::from_std(self.stream)?.into_split();
-        let (orders, inbox) = mpsc::channel(WAITING);
-        tokio::spawn(serve(inbox, from, to, self.child));
+        let stream = UnixStream::from_std(self.stream)?;
+        let (orders, mut inbox) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            match self.origin {
+                Origin::Child(mut child) => {
+                    serve(&mut inbox, stream).await;
+                    // It ends when the way to it does.
+                    let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+                }
+                Origin::Socket(path) => {
+                    let mut stream = Some(stream);
+                    while !inbox.is_closed() {
+                        if let Some(stream) = stream.take() {
+                            serve(&mut inbox, stream).await;
+                        }
+                        tokio::time::sleep(AGAIN).await;
+                        stream = UnixStream::connect(&path).await.ok();
+                    }
+                }
+            }
+        });
         Ok(Commands { orders })
     }
 }
@@ -91,12 +130,12 @@ impl Commands {
     }
 }
 
+/// Until nobody has orders any more, or the runner goes away.
 async fn serve(
-    mut inbox: mpsc::Receiver<(Vec<String>, Duration, oneshot::Sender<Ran>)>,
-    from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut child: Child,
+    inbox: &mut mpsc::Receiver<(Vec<String>, Duration, oneshot::Sender<Ran>)>,
+    stream: UnixStream,
 ) {
+    let (from, mut to) = stream.into_split();
     let (results, mut ended) = mpsc::channel(WAITING);
     let reader = tokio::spawn(read(from, results));
     let mut waiting: BTreeMap<u64, oneshot::Sender<Ran>> = BTreeMap::new();
@@ -123,9 +162,6 @@ async fn serve(
         }
     }
     reader.abort();
-    drop(to);
-    // It ends when the way to it does.
-    let _ = tokio::task::spawn_blocking(move || child.wait()).await;
 }
 
 async fn read(mut from: OwnedReadHalf, results: mpsc::Sender<(u64, Ran)>) {
