@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/sim", &["nlb-protocol", "nlb-engine", "nlb-record"]),
     ("tests/model", &["nlb-protocol", "nlb-engine", "nlb-sim"]),
     ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
+    ("tests/system", &["nlb-tests"]),
     // The man pages are made of the arguments of both programs.
     ("xtask", &["nlb-protocol", "nlb-tests", "nlbd"]),
 ];

@@ -3,8 +3,10 @@
 mod chaos;
 mod command;
 mod demo;
+mod dist;
 mod man;
 mod setup;
+mod system;
 mod test;
 mod userns;
 
@@ -58,6 +60,21 @@ enum Task {
         #[arg(long, default_value_t = 20)]
         runs: usize,
     },
+    /// Builds the packages, .deb and .rpm, into target/packages.
+    Dist {
+        /// Tells packages of one version apart.
+        #[arg(long, default_value = "1")]
+        revision: String,
+    },
+    /// Installs the packages on whole machines and uses them as administrators do.
+    TestSystem {
+        /// On every suite of Debian, and on virtual machines with the distribution's own kernel.
+        #[arg(long)]
+        full: bool,
+        /// Only the tests whose name contains this.
+        #[arg(long)]
+        filter: Option<String>,
+    },
     /// Writes the man pages and the completions into packaging.
     Man,
     /// Checks for the tools that the tasks need, and installs what is missing where it may.
@@ -91,6 +108,8 @@ fn run(task: Task) -> Result<ExitCode> {
             .status()
             .map(command::code),
         Task::Figures { runs } => test::figures(runs),
+        Task::Dist { revision } => dist::run(&revision).map(|_| ExitCode::SUCCESS),
+        Task::TestSystem { full, filter } => system::run(full, filter.as_deref()),
         Task::Man => man::write().map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),
     }

@@ -32,6 +32,27 @@ pub(crate) const DEMO_TOOLS: &[Tool] = &[
     tool("unshare", "a user namespace for an ordinary user", "util-linux", "util-linux"),
 ];
 
+/// What packages are made with.
+pub(crate) const DIST_TOOLS: &[Tool] = &[
+    tool("objcopy", "programs and symbols apart", "binutils", "binutils"),
+    tool("readelf", "build ids", "binutils", "binutils"),
+    tool("gzip", "man pages in packages", "gzip", "gzip"),
+    tool("tar", "the archive of symbols", "tar", "tar"),
+    tool("git", "the date of what is packaged", "git", "git"),
+];
+
+/// What tests on whole machines need.
+pub(crate) const SYSTEM_TOOLS: &[Tool] = &[
+    tool("systemd-nspawn", "whole machines", "systemd-container", "systemd-container"),
+    tool("mmdebstrap", "images of them", "mmdebstrap", "mmdebstrap"),
+    tool("nsenter", "the way into them", "util-linux", "util-linux"),
+    tool("lintian", "the judge of the .deb", "lintian", "lintian"),
+    tool("rpm", "installs the .rpm", "rpm", "rpm"),
+    tool("rpmlint", "the judge of the .rpm", "rpmlint", "rpmlint"),
+    tool("dnf", "installs the .rpm as people do", "dnf", "dnf"),
+    tool("createrepo_c", "a repository for dnf", "createrepo-c", "createrepo_c"),
+];
+
 /// What all tasks together need.
 pub(crate) const TOOLS: &[Tool] = &[
     DEMO_TOOLS[0],

@@ -11,7 +11,7 @@ use crate::{setup, userns};
 
 /// What was done so far.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     passed: usize,
     failed: usize,
     steps: Vec<(String, String, Duration)>,
@@ -34,7 +34,7 @@ impl Tally {
     }
 
     /// Runs `cargo test`, and adds up what its test programs say.
-    fn tests(&mut self, name: &str, run: Run) -> Result<()> {
+    pub(crate) fn tests(&mut self, name: &str, run: Run) -> Result<()> {
         println!("\n== {name}");
         let begun = Instant::now();
         let mut command = run.into_inner();
@@ -62,7 +62,7 @@ impl Tally {
     }
 
     /// Prints what came of it; the last line is for machines.
-    fn finish(&self) -> ExitCode {
+    pub(crate) fn finish(&self) -> ExitCode {
         println!();
         for (name, outcome, took) in &self.steps {
             println!("{name:44} {outcome:24} {:6.1} s", took.as_secs_f64());
