@@ -142,7 +142,10 @@ fn every_event_is_explained() {
     }
     assert!(names.len() > 12, "{names:?}");
     for name in names {
-        assert!(document.contains(&format!("`{name}`")), "docs/operations.md lacks the event {name}");
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/operations.md lacks the event {name}"
+        );
     }
 }
 
