@@ -147,19 +147,22 @@ pub(super) async fn apply(queues: &[u16]) -> Result<bool, ToolError> {
 /// # Errors
 /// What the tools said.
 pub(super) async fn check() -> Result<(), String> {
+    let [one, other] = Family::ALL.map(check_family);
+    tokio::try_join!(one, other).map(drop)
+}
+
+async fn check_family(family: Family) -> Result<(), String> {
     const PROBE: &str = "NLBD-PROBE";
-    for family in Family::ALL {
-        let made = !exists(family).await;
-        let text = format!(
-            "*raw\n:{PROBE} - [0:0]\n\
-             -A {PROBE} -m mark --mark 0x1 -j MARK --set-mark 0x2\n\
-             -A {PROBE} -m mark --mark 0x2 -j NFQUEUE --queue-num 1\n\
-             -F {PROBE}\n-X {PROBE}\nCOMMIT\n"
-        );
-        restore(family, text).await.map_err(|error| error.to_string())?;
-        if made {
-            remove_if_empty(family).await;
-        }
+    let made = !exists(family).await;
+    let text = format!(
+        "*raw\n:{PROBE} - [0:0]\n\
+         -A {PROBE} -m mark --mark 0x1 -j MARK --set-mark 0x2\n\
+         -A {PROBE} -m mark --mark 0x2 -j NFQUEUE --queue-num 1\n\
+         -F {PROBE}\n-X {PROBE}\nCOMMIT\n"
+    );
+    restore(family, text).await.map_err(|error| error.to_string())?;
+    if made {
+        remove_if_empty(family).await;
     }
     Ok(())
 }
@@ -167,13 +170,14 @@ pub(super) async fn check() -> Result<(), String> {
 /// The raw tables that are not there without us: those that are missing now, and those that an
 /// earlier life noted.
 pub(super) async fn made_by_us() -> BTreeSet<Family> {
-    let mut made = BTreeSet::new();
-    for family in Family::ALL {
-        if !exists(family).await || nft_has(&["chain", "inet", STAGE, &note(family)]).await {
-            made.insert(family);
-        }
-    }
-    made
+    let [one, other] = Family::ALL.map(async |family| {
+        let note = note(family);
+        let noted = ["chain", "inet", STAGE, note.as_str()];
+        let (exists, noted) = tokio::join!(exists(family), nft_has(&noted));
+        (!exists || noted).then_some(family)
+    });
+    let (one, other) = tokio::join!(one, other);
+    one.into_iter().chain(other).collect()
 }
 
 /// Statements that note for the next life which raw tables are ours.

@@ -127,15 +127,22 @@ add rule inet T c meta mark set jhash ip6 saddr mod 4096 seed 0x1
 /// The first thing that is missing, in words for whoever installs it.
 pub async fn probe() -> Result<Capabilities, ProbeError> {
     let nft = tool::find("nft").ok_or(ProbeError::NoNft)?;
-    let nft_version = tool::run(&nft, &["--version"], String::new()).await?.trim().to_owned();
-    for Trial { what, option, statements } in TRIALS {
-        attempt(&nft, statements).await.map_err(|reason| ProbeError::Missing {
-            what,
-            option,
-            reason,
-        })?;
+    // All at once: a process that begins again after a crash has little time until its node's
+    // rights are lost.
+    let everything = TRIALS.map(|trial| trial.statements);
+    let (version, all, queue) = tokio::join!(
+        tool::run(&nft, &["--version"], String::new()),
+        attempt(&nft, &everything),
+        attempt(&nft, &[QUEUE])
+    );
+    let nft_version = version?.trim().to_owned();
+    if all.is_err() {
+        for Trial { what, option, statements } in TRIALS {
+            let tried = attempt(&nft, &[statements]).await;
+            tried.map_err(|reason| ProbeError::Missing { what, option, reason })?;
+        }
     }
-    let queue = match attempt(&nft, QUEUE).await {
+    let queue = match queue {
         Ok(()) => QueuePath::Nft,
         Err(reason) => {
             let iptables = fallback::check().await;
@@ -146,11 +153,14 @@ pub async fn probe() -> Result<Capabilities, ProbeError> {
     Ok(Capabilities { nft, nft_version, queue })
 }
 
-/// Lets the kernel judge statements in a table that nobody has. `Err`: what it said.
-async fn attempt(nft: &std::path::Path, statements: &str) -> Result<(), String> {
-    let table = format!("nlb_probe_{}", std::process::id());
-    // The letter stands for nothing else in the statements.
-    let text = statements.replace(" T", &format!(" {table}"));
+/// Lets the kernel judge statements, each group in tables that nobody has. `Err`: what it said.
+async fn attempt(nft: &std::path::Path, groups: &[&str]) -> Result<(), String> {
+    let mut text = String::new();
+    for (number, statements) in groups.iter().enumerate() {
+        let table = format!("nlb_probe_{}_{number}", std::process::id());
+        // The letter stands for nothing else in the statements.
+        text += &statements.replace(" T", &format!(" {table}"));
+    }
     match tool::run(nft, &["--check", "--file", "-"], text).await {
         Ok(_) => Ok(()),
         Err(ToolError::Refused { complaint, .. }) => {

@@ -17,7 +17,7 @@ fn what_the_kernel_refuses_is_said_in_its_own_words() {
     let name = "kernel::probe::tests::what_the_kernel_refuses_is_said_in_its_own_words";
     in_namespace(name, async || {
         let nft = tool::find("nft").unwrap();
-        let reason = attempt(&nft, "add table inet T\nadd rule inet T c accept\n").await;
+        let reason = attempt(&nft, &["add table inet T\nadd rule inet T c accept\n"]).await;
         assert!(reason.unwrap_err().contains("No such file or directory"));
     });
 }
