@@ -16,6 +16,8 @@ use super::schedule::Fault;
 const NEAR: Duration = Duration::from_millis(500);
 /// Whoever asks a server that was lost waits until others take over, at most.
 const TAKEOVER: Duration = Duration::from_millis(1500);
+/// Whoever is started at once after a crash says that it goes on, or does not, within so long.
+const BACK: Duration = Duration::from_secs(3);
 /// Flushed rules are back so long after.
 const PUT_BACK: Duration = Duration::from_secs(1);
 /// After a partition has healed, clients that both sides kept are answered by both until each
@@ -61,6 +63,14 @@ impl Blame<'_> {
             .filter(|done| done.fault.may_break(server) && done.during(from, noticed, NEAR));
         if let Some(done) = meanwhile.clone().find(|done| done.fault.takes_all(server)) {
             return Some(done.fault.kind().to_owned());
+        }
+        let crash = |done: &&Done| {
+            done.fault == Fault::Crash(server)
+                && done.during(from, noticed, NEAR)
+                && !self.history.has_resumed(server, done.from, BACK)
+        };
+        if self.done.iter().any(|done| crash(&done)) {
+            return Some("crash, and back too late".to_owned());
         }
         // Half-broken links: whoever has to go fences itself, and says so.
         if let Some(change) = self.history.fenced(server, from, noticed) {
@@ -109,8 +119,16 @@ impl Blame<'_> {
             instants.into_iter().filter_map(|at| self.owner(client, at)).collect();
         owners.sort_unstable();
         owners.dedup();
+        // While there is no process nobody admits new clients, who ask again (SPEC 6.11.3g).
+        let crash = |server| {
+            let here = |done: &&Done| {
+                done.fault == Fault::Crash(server) && done.during(begun, begun + took, TAKEOVER)
+            };
+            self.done.iter().find(here).map(|done| done.fault.kind().to_owned())
+        };
         owners.into_iter().find_map(|server| {
-            self.of_packet(server, begun).or_else(|| self.of_server(server, early, begun + took))
+            let known = self.of_packet(server, begun).or_else(|| crash(server));
+            known.or_else(|| self.of_server(server, early, begun + took))
         })
     }
 

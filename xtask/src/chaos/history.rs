@@ -1,6 +1,7 @@
 //! What the daemons logged: who was in which state when, and what they complained about.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nlb_tests::node::Node;
 use nlb_tests::stamp::Stamp;
@@ -21,6 +22,8 @@ pub(super) struct History {
     pub(super) changes: Vec<Change>,
     /// When a server was taken for dead by another: who, by whom.
     pub(super) dead: Vec<(Stamp, usize, usize)>,
+    /// When a process went on with what an earlier one had left.
+    pub(super) resumed: Vec<(Stamp, usize)>,
     /// Errors and panics, in full.
     pub(super) errors: Vec<String>,
     /// Warnings by their words.
@@ -62,6 +65,8 @@ impl History {
         if words.starts_with("nlbd starts") {
             let (to, cause) = ("started".to_owned(), String::new());
             self.changes.push(Change { at, server, to, cause });
+        } else if words.starts_with("goes on with an earlier process") {
+            self.resumed.push((at, server));
         } else if let Some(change) = words.strip_prefix("this node is ")
             && let Some((to, rest)) = change.split_once(", was ")
         {
@@ -81,6 +86,12 @@ impl History {
         self.changes.iter().find(|change| {
             change.server == server && change.to == "fenced" && change.at >= from && change.at <= to
         })
+    }
+
+    /// Whether a process of this server went on with what the one before had left, so soon after.
+    pub(super) fn has_resumed(&self, server: usize, from: Stamp, within: Duration) -> bool {
+        let mut resumed = self.resumed.iter().filter(|(_, one)| *one == server);
+        resumed.any(|(at, _)| *at >= from && *at <= from + within)
     }
 
     /// The servers that were active by their own word just before an instant.

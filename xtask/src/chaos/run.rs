@@ -96,7 +96,8 @@ impl<'a> Runner<'a> {
 
     fn check_alive(&mut self) {
         let ending = |number: usize| {
-            self.done.iter().any(|done| done.to.is_none() && done.fault == Fault::Terminate(number))
+            let ends = [Fault::Terminate(number), Fault::Restart(number)];
+            self.done.iter().any(|done| done.to.is_none() && ends.contains(&done.fault))
         };
         let nodes = (1..).zip(&mut self.cluster.nodes);
         for (_, node) in nodes.filter(|(number, _)| !ending(*number)) {
@@ -133,6 +134,16 @@ impl<'a> Runner<'a> {
             (Fault::Drain(_), Some(_)) => self.ask(&["drain", "nlb0"], planned)?,
             (Fault::Leave(_), Some(_)) => self.ask(&["leave", "nlb0"], planned)?,
             (Fault::Terminate(_), Some(node)) => node.signal(Signal::SIGTERM)?,
+            (Fault::Restart(_), Some(node)) => {
+                if let Err(error) = node.ctl(&["restart-hold"]) {
+                    self.findings.push(format!("nlbctl failed: {error:#}"));
+                }
+                node.signal(Signal::SIGTERM)?;
+            }
+            (Fault::Crash(server), Some(node)) => {
+                node.kill()?;
+                self.start(server)?;
+            }
             (Fault::Weight(server, weight), Some(_)) => {
                 self.ask(&["set_weight", "nlb0", &weight.to_string()], planned)?;
                 if let Some(known) = self.weights.get_mut(server - 1) {
@@ -171,6 +182,13 @@ impl<'a> Runner<'a> {
                 }
                 if let Err(error) = self.cluster.check_restored(server - 1) {
                     self.findings.push(format!("{error:#}"));
+                }
+                self.start(server)?;
+            }
+            Fault::Restart(_) => {
+                let status = node.wait_end(END)?;
+                if !status.success() {
+                    self.findings.push(format!("n{server} ended with {status}"));
                 }
                 self.start(server)?;
             }

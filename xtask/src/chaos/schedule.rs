@@ -29,6 +29,10 @@ pub(super) enum Fault {
     Leave(usize),
     /// SIGTERM; started again at the end.
     Terminate(usize),
+    /// `restart-hold` and SIGTERM; another process at the end, which goes on.
+    Restart(usize),
+    /// SIGKILL, and another process at once, which goes on if it is quick enough.
+    Crash(usize),
     /// Another weight.
     Weight(usize, u16),
     /// Somebody flushes all rules.
@@ -57,6 +61,8 @@ impl Fault {
             | Self::Drain(server)
             | Self::Leave(server)
             | Self::Terminate(server)
+            | Self::Restart(server)
+            | Self::Crash(server)
             | Self::Weight(server, _)
             | Self::Flush(server)
             | Self::Deaf(server)
@@ -65,7 +71,8 @@ impl Fault {
         }
     }
 
-    /// Whether a connection that this server has may break by it.
+    /// Whether a connection that this server has may break by it. What a process that came back
+    /// too late did not save is for [`Blame`](super::blame::Blame) to find out.
     pub(super) fn may_break(&self, server: usize) -> bool {
         match self {
             Self::Kill(one)
@@ -78,9 +85,13 @@ impl Fault {
                 *one == server || *other == server
             }
             Self::Partition(_) => true,
-            Self::Pause(_) | Self::Drain(_) | Self::Weight(..) | Self::Flush(_) | Self::Rest => {
-                false
-            }
+            Self::Pause(_)
+            | Self::Drain(_)
+            | Self::Restart(_)
+            | Self::Crash(_)
+            | Self::Weight(..)
+            | Self::Flush(_)
+            | Self::Rest => false,
         }
     }
 
@@ -99,6 +110,8 @@ impl Fault {
             Self::Drain(_) => "drain",
             Self::Leave(_) => "leave",
             Self::Terminate(_) => "terminate",
+            Self::Restart(_) => "restart",
+            Self::Crash(_) => "crash",
             Self::Weight(..) => "weight",
             Self::Flush(_) => "flush",
             Self::OneWay(..) => "one-way cut",
@@ -119,6 +132,7 @@ impl Fault {
                 | Self::Drain(_)
                 | Self::Leave(_)
                 | Self::Terminate(_)
+                | Self::Restart(_)
                 | Self::Deaf(_)
                 | Self::Mute(_)
         )
@@ -132,7 +146,13 @@ impl Fault {
 
     /// Whether it has an end at which something is done.
     pub(super) const fn lasts(&self) -> bool {
-        !matches!(self, Self::Weight(..) | Self::Flush(_) | Self::Rest)
+        !matches!(self, Self::Weight(..) | Self::Flush(_) | Self::Crash(_) | Self::Rest)
+    }
+
+    /// Whether the server's kernel goes on while there is no process: nobody may be cut off that
+    /// must be told of it (SPEC 6.11.3).
+    const fn holds(&self) -> bool {
+        matches!(self, Self::Restart(_) | Self::Crash(_))
     }
 }
 
@@ -188,10 +208,12 @@ fn fault(random: &mut Random, servers: usize) -> (Fault, Duration) {
     let other = 1 + (server + random.below(servers - 1)) % servers;
     let lasts = millis(random, 300, 6000);
     match random.below(100) {
-        0..16 => (Fault::Kill(server), lasts),
-        16..26 => (Fault::Stop(server), Duration::from_millis(800) + lasts),
-        26..34 => (Fault::Pause(server), millis(random, 20, 250)),
-        34..46 => (Fault::Drain(server), lasts),
+        0..12 => (Fault::Kill(server), lasts),
+        12..19 => (Fault::Stop(server), Duration::from_millis(800) + lasts),
+        19..26 => (Fault::Pause(server), millis(random, 20, 250)),
+        26..34 => (Fault::Drain(server), lasts),
+        34..41 => (Fault::Restart(server), lasts),
+        41..46 => (Fault::Crash(server), Duration::ZERO),
         46..50 => (Fault::Leave(server), lasts + Duration::from_secs(3)),
         50..54 => (Fault::Terminate(server), lasts),
         54..74 => {
@@ -228,6 +250,15 @@ fn fits(plan: &[Planned], new: &Planned) -> bool {
         return false;
     }
     let network = |fault: &Fault| fault.server().is_none();
+    // A crash is over at once, but the server is back only later.
+    let held = |old: &&Planned| old.fault.holds() && old.to + back > new.from;
+    let divides = |fault: &Fault| network(fault) || fault.alone();
+    if divides(&new.fault) && plan.iter().any(|old| held(&old)) {
+        return false;
+    }
+    if new.fault.holds() && meanwhile.iter().any(|old| divides(&old.fault)) {
+        return false;
+    }
     if new.fault.alone() {
         return meanwhile.iter().all(|old| !old.fault.takes_out() && !network(&old.fault));
     }
@@ -262,8 +293,20 @@ mod tests {
             let during = |other: &&Planned| other.from <= at && other.to > at;
             let out = plan.iter().filter(during).filter(|other| other.fault.takes_out()).count();
             assert!(out <= MOST_OUT, "{out} servers are out at {at:?}");
+            let cut = plan.iter().filter(during).any(|other| other.fault.server().is_none());
+            assert!(!cut || !planned.fault.holds() || planned.fault == Fault::Rest, "{planned:?}");
         }
-        for kind in ["kill", "stop", "drain", "leave", "weight", "one-way cut", "partition"] {
+        for kind in [
+            "kill",
+            "stop",
+            "drain",
+            "leave",
+            "restart",
+            "crash",
+            "weight",
+            "one-way cut",
+            "partition",
+        ] {
             assert!(plan.iter().any(|planned| planned.fault.kind() == kind), "no {kind}");
         }
         let only = make(7, length, 5, &["weight".to_owned()]);

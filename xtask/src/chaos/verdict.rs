@@ -118,6 +118,8 @@ impl Verdict {
             let reset = resets.get(&broken.client);
             let times = reset.and_then(|reset| Some((reset.last?.1, reset.at)));
             let (last, noticed) = times.unwrap_or((broken.last, broken.noticed));
+            // A server that fenced itself goes on repeating what it said before.
+            let last = last.min(broken.last);
             // One that was accepted and never answered has no name yet.
             let taken = reset.and_then(|reset| blame.cluster.number_of(reset.last?.0));
             let server = taken.unwrap_or_else(|| number(&broken.server));
