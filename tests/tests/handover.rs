@@ -90,6 +90,25 @@ fn fill(cluster: &Cluster, count: u32) -> Result<()> {
     })
 }
 
+/// Another process goes on with what the first node's kernel keeps.
+fn restart(cluster: &mut Cluster, kept: u64, limit: Duration) -> Result<()> {
+    let clients = cluster.nodes[0].status()?.clients;
+    let begun = Instant::now();
+    cluster.nodes[0].end_for_restart(limit)?;
+    let ended = begun.elapsed();
+    let node = &mut cluster.nodes[0];
+    node.start()?;
+    wait_until("a process that goes on", limit, || node.resumed() > 0)?;
+    let resumed = begun.elapsed().saturating_sub(ended);
+    cluster.wait_settled_within(3, limit)?;
+    report(&format!(
+        "{kept} clients kept, n1 with {clients} of them restarts: ended within {ended:.2?}, knows \
+         its clients {resumed:.2?} after that, all settled after {:.2?}",
+        begun.elapsed()
+    ));
+    Ok(())
+}
+
 /// Changes a weight so that a good part of the clients' buckets moves, there and back.
 fn hand_over(cluster: &mut Cluster, kept: u64) -> Result<()> {
     let client = cluster.lab.client.clone();
@@ -126,6 +145,9 @@ fn hand_over(cluster: &mut Cluster, kept: u64) -> Result<()> {
         let so_far = load.begun();
         wait_until("load", limit, || load.begun() >= so_far + 2 * BESIDE.1)?;
     }
+    restart(cluster, kept, limit)?;
+    let so_far = load.begun();
+    wait_until("load", limit, || load.begun() >= so_far + 2 * BESIDE.1)?;
     let ended = Stamp::now();
     let attempts = load.finish()?;
     let book = sessions.finish()?;
