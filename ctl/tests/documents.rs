@@ -43,7 +43,9 @@ fn commands(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn long_options(command: &Command) -> BTreeSet<String> {
-    let own = command.get_arguments().filter_map(|argument| argument.get_long());
+    // Of the verbs below it too: `debug record`.
+    let below = command.get_subcommands().flat_map(Command::get_arguments);
+    let own = command.get_arguments().chain(below).filter_map(|argument| argument.get_long());
     own.chain(["json", "run-dir", "help", "version"]).map(str::to_owned).collect()
 }
 
@@ -65,12 +67,8 @@ fn every_command_in_the_documents_exists() {
                 panic!("{name}: there is no `nlbctl {verb}`: {line}")
             };
             seen += 1;
-            // `key` and `debug` have verbs of their own.
-            let mut known = long_options(command);
+            let known = long_options(command);
             for word in words {
-                if let Some(inner) = command.find_subcommand(word) {
-                    known.extend(long_options(inner));
-                }
                 let Some(option) = word.trim_matches(['[', ']', '`', '.', ',']).strip_prefix("--")
                 else {
                     continue;
