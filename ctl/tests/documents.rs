@@ -67,8 +67,12 @@ fn every_command_in_the_documents_exists() {
                 panic!("{name}: there is no `nlbctl {verb}`: {line}")
             };
             seen += 1;
-            let known = long_options(command);
+            // `key` and `debug` have verbs of their own.
+            let mut known = long_options(command);
             for word in words {
+                if let Some(inner) = command.find_subcommand(word) {
+                    known.extend(long_options(inner));
+                }
                 let Some(option) = word.trim_matches(['[', ']', '`', '.', ',']).strip_prefix("--")
                 else {
                     continue;

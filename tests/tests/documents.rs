@@ -121,6 +121,34 @@ fn every_warning_and_error_of_the_daemon_is_explained() {
     assert!(seen.len() > 30, "only {} complaints were found: is the search right?", seen.len());
 }
 
+/// Where events get their names; each name has a hyphen, but for those that are listed.
+const EVENTS: (&[&str], &[&str]) = (
+    &["manage/event.rs", "cluster/runtime.rs", "check/set.rs", "weight/command.rs"],
+    &["state", "view", "converged", "overlap", "left"],
+);
+
+#[test]
+fn every_event_is_explained() {
+    let document = read(root().join("docs/operations.md"));
+    let mut names: BTreeSet<String> = EVENTS.1.iter().map(ToString::to_string).collect();
+    for file in EVENTS.0 {
+        let source = read(root().join("daemon/src").join(file));
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        // Names stand alone in their quotes.
+        let strings = source.split('"').skip(1).step_by(2).filter(|text| {
+            text.contains('-') && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        });
+        names.extend(strings.map(str::to_owned));
+    }
+    assert!(names.len() > 12, "{names:?}");
+    for name in names {
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/operations.md lacks the event {name}"
+        );
+    }
+}
+
 /// The strings of a list in a source file that begins so.
 fn strings_of(source: &str, beginning: &str) -> BTreeSet<String> {
     let (_, list) = source.split_once(beginning).expect("the list is there");
