@@ -43,9 +43,7 @@ fn commands(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn long_options(command: &Command) -> BTreeSet<String> {
-    // Of the verbs below it too: `debug record`.
-    let below = command.get_subcommands().flat_map(Command::get_arguments);
-    let own = command.get_arguments().chain(below).filter_map(|argument| argument.get_long());
+    let own = command.get_arguments().filter_map(|argument| argument.get_long());
     own.chain(["json", "run-dir", "help", "version"]).map(str::to_owned).collect()
 }
 

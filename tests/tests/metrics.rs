@@ -93,7 +93,8 @@ fn metrics_follow_what_happens() {
             if alone && told { Ok(()) } else { Err(format!("{now:?}")) }
         })?;
         // Who died is told of until it is back.
-        let output = cluster.nodes[0].nlbctl(&["status"])?;
+        let status = || Ok::<_, anyhow::Error>(cluster.nodes[0].nlbctl(&["status"])?);
+        let output = status()?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.code() == Some(5), "{said}");
         ensure!(
