@@ -93,8 +93,7 @@ fn metrics_follow_what_happens() {
             if alone && told { Ok(()) } else { Err(format!("{now:?}")) }
         })?;
         // Who died is told of until it is back.
-        let status = || Ok::<_, anyhow::Error>(cluster.nodes[0].nlbctl(&["status"])?);
-        let output = status()?;
+        let output = cluster.nodes[0].nlbctl(&["status"])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.code() == Some(5), "{said}");
         ensure!(
