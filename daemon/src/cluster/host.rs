@@ -117,6 +117,17 @@ impl Supervisor {
         for change in self.watch.changes(&self.netlink).await? {
             self.handle_link(&change).await;
         }
+        for cluster in &config.clusters {
+            for name in &cluster.interfaces {
+                if !self.watch.known().any(|link| link.name == *name) {
+                    tracing::warn!(
+                        cluster = cluster.name,
+                        interface = name,
+                        "there is no such interface; it is waited for"
+                    );
+                }
+            }
+        }
         Ok(())
     }
 

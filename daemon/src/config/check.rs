@@ -170,7 +170,7 @@ impl Check<'_> {
             let found = format!("{} interfaces", raw.interfaces.len());
             self.refuse(extra.spot, "interfaces", found, &format!("up to {MAX_INTERFACES}"));
         }
-        let present = self.system.interfaces();
+        // One that is not there may come: the daemon waits for it, and says so.
         for interface in &raw.interfaces {
             if interface.value == raw.name.value {
                 let allowed = "an interface to the other servers, not the cluster's own link";
@@ -178,16 +178,6 @@ impl Check<'_> {
             } else if interface.value == "lo" {
                 let allowed = "an interface to the other servers, not the loopback";
                 self.refuse_value(interface.spot, "interfaces", allowed);
-            } else if !present.contains(&interface.value) {
-                let mut names: Vec<_> = present.iter().filter(|name| *name != "lo").collect();
-                names.sort();
-                let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-                let allowed = match names.as_slice() {
-                    [] => "none, it has no interface but the loopback".to_owned(),
-                    names => names.join(", "),
-                };
-                let found = interface.value.clone();
-                self.sources.error(interface.spot, Reason::NoInterface { found, allowed });
             }
         }
     }

@@ -154,14 +154,6 @@ pub enum Reason {
         /// What to do.
         allowed: String,
     },
-    /// The interface is not there.
-    #[error("`interfaces`: found \"{found}\", which this host does not have; allowed: {allowed}")]
-    NoInterface {
-        /// Its name.
-        found: String,
-        /// Those that are there.
-        allowed: String,
-    },
     /// The cluster's key cannot be used.
     #[error("`key_file`: {0}")]
     Key(KeyError),

@@ -221,10 +221,6 @@ fn interfaces() {
     let at = "/etc/nlbd/nlbd.ron:2:15: `interfaces`:";
     let words = |name: &str| Fake::with(&text(name)).errors();
     assert_eq!(
-        words("\"eth9\""),
-        format!("{at} found \"eth9\", which this host does not have; allowed: eth0, eth1")
-    );
-    assert_eq!(
         words("\"lo\""),
         format!("{at} found \"lo\"; allowed: an interface to the other servers, not the loopback")
     );
@@ -242,15 +238,6 @@ fn interfaces() {
     assert_eq!(
         words(""),
         "/etc/nlbd/nlbd.ron:2:14: `interfaces`: found []; allowed: 1 to 8 interfaces"
-    );
-    let mut fake = Fake::with(&text("\"eth0\""));
-    fake.interfaces = vec!["lo"];
-    assert_eq!(
-        fake.errors(),
-        format!(
-            "{at} found \"eth0\", which this host does not have; allowed: none, it has no \
-             interface but the loopback"
-        )
     );
 }
 
