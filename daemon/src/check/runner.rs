@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Gid, Pid, Uid, User, geteuid, getpgid, setgid, setgroups, setsid, setuid};
+use nix::unistd::{
+    Gid, Pid, Uid, User, geteuid, getpgid, getpid, getsid, setgid, setgroups, setsid, setuid,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -108,7 +110,10 @@ pub fn run(user: &str) -> ExitCode {
 /// commands at all.
 fn give_up_privileges(user: &str) -> io::Result<()> {
     super::descriptors::keep_from_children()?;
-    setsid()?;
+    // A service of systemd leads its session already.
+    if getsid(None)? != getpid() {
+        setsid()?;
+    }
     if geteuid().is_root() {
         let known = User::from_name(user)?;
         let known = known.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
