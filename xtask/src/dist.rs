@@ -34,7 +34,7 @@ pub(crate) struct Packages {
 }
 
 /// The folder of the packages.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     root().join("target/packages")
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn run(revision: &str) -> Result<Packages> {
 }
 
 /// Sees to it that the makers of packages are here.
-pub(crate) fn makers() -> Result<()> {
+fn makers() -> Result<()> {
     for (name, version) in MAKERS {
         let ready = tools().join(format!("{name}-{version}"));
         if ready.exists() {

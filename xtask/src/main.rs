@@ -68,7 +68,7 @@ enum Task {
     },
     /// Installs the packages on whole machines and uses them as administrators do.
     TestSystem {
-        /// On every suite of Debian, and on virtual machines with the distribution's own kernel.
+        /// On every suite of Debian.
         #[arg(long)]
         full: bool,
         /// Only the tests whose name contains this.

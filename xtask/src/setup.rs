@@ -48,6 +48,8 @@ pub(crate) const SYSTEM_TOOLS: &[Tool] = &[
     tool("nsenter", "the way into them", "util-linux", "util-linux"),
     tool("lintian", "the judge of the .deb", "lintian", "lintian"),
     tool("rpm", "installs the .rpm", "rpm", "rpm"),
+    tool("rpmbuild", "a package for a test", "rpm", "rpm-build"),
+    tool("busybox", "a shell without libraries", "busybox-static", "busybox"),
     tool("rpmlint", "the judge of the .rpm", "rpmlint", "rpmlint"),
     tool("dnf", "installs the .rpm as people do", "dnf", "dnf"),
     tool("createrepo_c", "a repository for dnf", "createrepo-c", "createrepo_c"),

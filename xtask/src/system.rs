@@ -4,28 +4,55 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nix::unistd::geteuid;
 
-use crate::command::{Run, cargo};
+use crate::command::{Run, cargo, program, root};
+use crate::dist::Packages;
+use crate::test::Tally;
 use crate::{dist, setup, userns};
 
 /// The suites of Debian that the full form runs in.
 const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
-/// Builds what the tests need.
+/// Builds packages and has them judged; runs the tests on machines of these suites.
 ///
 /// # Errors
 /// When a tool is missing or something does not build.
-pub(crate) fn prepare() -> Result<()> {
+fn all(tally: &mut Tally, suites: &[&str], filter: Option<&str>) -> Result<()> {
     setup::check(setup::SYSTEM_TOOLS)?;
     // The same programs twice: a version to start with, and one to upgrade to.
     dist::run("2")?;
-    dist::run("1").map(drop)
+    let packages = dist::run("1")?;
+    if filter.is_none() {
+        judge(tally, &packages)?;
+    }
+    if let Some(why) = forbidden() {
+        println!("\nwhole machines: skipped: {why}");
+        return Ok(());
+    }
+    for suite in suites {
+        tally.tests(&format!("whole machines, {suite}"), tests(suite, filter))?;
+    }
+    Ok(())
+}
+
+/// What the distributions' own tools say of the packages, and whether they come out the same again.
+fn judge(tally: &mut Tally, packages: &Packages) -> Result<()> {
+    let lintian = program("lintian").args(["--fail-on", "error,warning", "--allow-root"]);
+    tally.single("lintian", lintian.args([&packages.deb]))?;
+    let rules = root().join("packaging/rpm/rpmlint.toml");
+    let rpmlint = program("rpmlint").args(["--strict", "--config"]).args([&rules, &packages.rpm]);
+    tally.single("rpmlint", rpmlint)?;
+    let before = (fs::read(&packages.deb)?, fs::read(&packages.rpm)?);
+    let again = dist::run("1")?;
+    let same = before == (fs::read(&again.deb)?, fs::read(&again.rpm)?);
+    ensure!(same, "packages of the same sources differ");
+    Ok(())
 }
 
 /// Why whole machines cannot run here.
-pub(crate) fn forbidden() -> Option<String> {
+fn forbidden() -> Option<String> {
     if !geteuid().is_root() || userns::inside() {
         return Some("containers with systemd need root".to_owned());
     }
@@ -44,22 +71,20 @@ pub(crate) fn forbidden() -> Option<String> {
 }
 
 /// The tests on machines of one suite, one at a time.
-pub(crate) fn tests(suite: &str, filter: Option<&str>) -> Run {
+fn tests(suite: &str, filter: Option<&str>) -> Run {
     let tests = cargo("test").args(["-p", "nlb-system", "--tests", "--no-fail-fast", "--"]);
     let tests = tests.args(["--ignored", "--test-threads=1", "--nocapture"]).args(filter);
     tests.env("NLB_SYSTEM_SUITE", suite)
 }
 
+/// The quick form, as a part of all tests.
+pub(crate) fn quick(tally: &mut Tally) -> Result<()> {
+    all(tally, &SUITES[..1], None)
+}
+
 /// Runs the tests: in the quick form on the first suite, in the full form on all.
 pub(crate) fn run(full: bool, filter: Option<&str>) -> Result<ExitCode> {
-    if let Some(why) = forbidden() {
-        println!("skipped: {why}");
-        return Ok(ExitCode::SUCCESS);
-    }
-    prepare()?;
-    let mut tally = crate::test::Tally::default();
-    for suite in if full { &SUITES[..] } else { &SUITES[..1] } {
-        tally.tests(&format!("whole machines, {suite}"), tests(suite, filter))?;
-    }
+    let mut tally = Tally::default();
+    all(&mut tally, if full { &SUITES } else { &SUITES[..1] }, filter)?;
     Ok(tally.finish())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::command::{Run, cargo, program, root};
-use crate::{setup, userns};
+use crate::{setup, system, userns};
 
 /// What was done so far.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Runs something that counts as one test.
-    fn single(&mut self, name: &str, run: Run) -> Result<()> {
+    pub(crate) fn single(&mut self, name: &str, run: Run) -> Result<()> {
         println!("\n== {name}");
         let begun = Instant::now();
         let good = run.status()?.success();
@@ -93,6 +93,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     // The programs that the tests on the kernel run.
     cargo("build").args(["-p", "nlbd", "-p", "nlbctl", "-p", "nlb-sim"]).succeed()?;
     tally.tests("the real kernel, in namespaces", on_kernel()?.args(filter))?;
+    if filter.is_none() {
+        system::quick(&mut tally)?;
+    }
     Ok(tally.finish())
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 /// What a small server has, and what nlbd depends on, because machines have no way to a mirror.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,polkitd,udev,kmod,procps,iproute2,iputils-ping,\
-                        nftables,iptables,curl,python3-minimal";
+                        nftables,iptables,curl,python3-minimal,rpm";
 
 /// Units that have nothing to do on a machine that lives for seconds.
 const MASKED: &[&str] = &[

@@ -1,0 +1,145 @@
+//! The daemon as a part of its machine: unit, journal, bus, polkit, checks, what it costs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nlb_system::{Machine, Machines};
+use nlb_tests::wait::wait_for;
+
+const SOON: Duration = Duration::from_secs(20);
+/// What `systemd-analyze security` may say at most.
+const EXPOSURE: f64 = 2.6;
+/// What the daemon may take at rest.
+const MEMORY_KB: u64 = 20 << 10;
+const CPU_PERCENT: f64 = 0.5;
+/// How long that is measured.
+const REST: Duration = Duration::from_secs(10);
+/// The clock that the kernel counts processor time by, a second.
+const TICKS: f64 = 100.0;
+
+#[test]
+#[ignore = "runs whole machines: cargo xtask test-system"]
+fn the_daemon_fits_into_its_machine() -> Result<()> {
+    Machines::test(3, |all| {
+        all.join_all()?;
+        let machine = &all.machines[0];
+        journal(machine)?;
+        bus_and_polkit(machine)?;
+        sandbox(machine)?;
+        cost(machine)
+    })
+}
+
+/// Every line has its fields: administrators search by them.
+fn journal(machine: &Machine) -> Result<()> {
+    let lines = machine.sh("journalctl -u nlbd NLB_CLUSTER=nlb0 -o cat")?;
+    ensure!(!lines.trim().is_empty(), "no line of the journal has NLB_CLUSTER=nlb0");
+    println!("journalctl -u nlbd NLB_CLUSTER=nlb0: {} lines", lines.lines().count());
+    let errors = machine.sh("journalctl -u nlbd -p err -o cat")?;
+    ensure!(errors.trim().is_empty(), "errors were logged: {errors}");
+    // Whoever asks the unit how it is reads the same.
+    let status = machine.sh("systemctl status --no-pager nlbd")?;
+    ensure!(status.contains("active (running)"), "{status}");
+    Ok(())
+}
+
+/// Everybody reads; an ordinary user changes nothing; members of the group nlbd may.
+fn bus_and_polkit(machine: &Machine) -> Result<()> {
+    const WEIGHT: &str = "org.nlbd1 /org/nlbd1/cluster/nlb0 org.nlbd1.Cluster";
+    machine.sh("useradd -m reader && useradd -m -G nlbd keeper")?;
+    let tree = machine.sh("busctl tree org.nlbd1")?;
+    ensure!(tree.contains("/org/nlbd1/cluster/nlb0"), "{tree}");
+    let read = format!("busctl get-property {WEIGHT} Weight");
+    let said = machine.output_as("reader", &read)?;
+    ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let set = |weight: u32| format!("busctl call {WEIGHT} SetWeight q {weight}");
+    let refused = machine.output_as("reader", &set(250))?;
+    ensure!(!refused.status.success(), "an ordinary user changed the weight");
+    let refused = machine.output_as("reader", "nlbctl set_weight nlb0 250")?;
+    ensure!(refused.status.code() == Some(4), "nlbctl: {refused:?}");
+    let allowed = machine.output_as("keeper", &set(260))?;
+    ensure!(allowed.status.success(), "group nlbd: {allowed:?}");
+    ensure!(machine.sh(&read)?.trim() == "q 260");
+    machine.sh(&set(100))?;
+    ensure!(machine.sh(&read)?.trim() == "q 100");
+    Ok(())
+}
+
+fn sandbox(machine: &Machine) -> Result<()> {
+    let said = machine.sh("systemd-analyze security --no-pager nlbd.service | tail -1")?;
+    let words = said.split_whitespace();
+    let level: f64 = words.filter_map(|word| word.parse().ok()).next().context("a level")?;
+    println!("systemd-analyze security: {level}");
+    ensure!(level <= EXPOSURE, "{said}");
+    Ok(())
+}
+
+fn cost(machine: &Machine) -> Result<()> {
+    let pid = machine.sh("systemctl show --value -p MainPID nlbd")?;
+    let pid = pid.trim();
+    let ticks = || -> Result<f64> {
+        let stat = machine.sh(&format!("cat /proc/{pid}/stat"))?;
+        let (_, rest) = stat.rsplit_once(')').context("stat")?;
+        let numbers: Vec<f64> =
+            rest.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // The state is no number: user and system time are the 11th and 12th that are.
+        Ok(numbers.get(10).context("utime")? + numbers.get(11).context("stime")?)
+    };
+    let (begun, before) = (Instant::now(), ticks()?);
+    std::thread::sleep(REST);
+    let percent = (ticks()? - before) / TICKS / begun.elapsed().as_secs_f64() * 100.0;
+    let status = machine.sh(&format!("grep VmRSS /proc/{pid}/status"))?;
+    let words = status.split_whitespace();
+    let memory: u64 = words.filter_map(|word| word.parse().ok()).next().context("VmRSS")?;
+    println!("at rest: {memory} KiB resident, {percent:.2} % of a core");
+    ensure!(memory < MEMORY_KB, "{memory} KiB");
+    ensure!(percent < CPU_PERCENT, "{percent:.2} %");
+    Ok(())
+}
+
+#[test]
+#[ignore = "runs whole machines: cargo xtask test-system"]
+fn commands_of_checks_run_as_somebody_else_outside_of_the_sandbox() -> Result<()> {
+    Machines::test(1, |all| {
+        all.join_all()?;
+        let machine = &all.machines[0];
+        machine.write(
+            "/usr/local/bin/check",
+            "#!/bin/sh\n{ id -un; grep CapEff /proc/self/status; grep CapBnd /proc/self/status; \
+             cat /etc/nlbd/nlb0.key; } > /var/tmp/seen 2>/dev/null\necho fit\n",
+        )?;
+        machine.sh("chmod 755 /usr/local/bin/check; install -m 666 /dev/null /var/tmp/seen")?;
+        machine.write(
+            "/etc/systemd/system/nlbd-checks@.service.d/seen.conf",
+            "[Service]\nReadWritePaths=/var/tmp\nPrivateTmp=no\n",
+        )?;
+        machine.write(
+            "/etc/nlbd/nlbd.d/50-checks.ron",
+            "(clusters: {\"nlb0\": (checks: [Command(run: [\"/usr/local/bin/check\"], interval_s: 1)])})\n",
+        )?;
+        machine.sh("systemctl daemon-reload; systemctl restart nlbd")?;
+        let seen = wait_for("the check", SOON, || {
+            let seen = machine.sh("cat /var/tmp/seen").map_err(|error| error.to_string())?;
+            if seen.lines().count() >= 3 { Ok(seen) } else { Err(seen) }
+        })?;
+        let lines: Vec<&str> = seen.lines().collect();
+        let none = |line: &str| {
+            line.split_whitespace()
+                .nth(1)
+                .is_some_and(|caps| caps.bytes().all(|digit| digit == b'0'))
+        };
+        ensure!(lines[0] == "nlbd-check" && none(lines[1]) && none(lines[2]), "{seen}");
+        ensure!(lines.len() == 3, "a check read the key: {seen}");
+        let status = wait_for("the result", SOON, || {
+            let status = machine.sh("nlbctl --json status").map_err(|error| error.to_string())?;
+            if status.contains("fit") { Ok(status) } else { Err(status) }
+        })?;
+        ensure!(status.contains("fit"), "{status}");
+        // The runner goes away, and the next one is found.
+        machine.sh("systemctl stop 'nlbd-checks@*'; truncate -s 0 /var/tmp/seen")?;
+        wait_for("the check again", SOON, || {
+            let seen = machine.sh("cat /var/tmp/seen").map_err(|error| error.to_string())?;
+            if seen.lines().count() >= 3 { Ok(()) } else { Err(seen) }
+        })
+    })
+}
