@@ -12,7 +12,7 @@ use crate::netns::Namespace;
 use crate::wait::wait_until;
 
 /// The rules of a system bus (dbus-daemon(1)): nobody owns names and nobody calls, but for what
-/// a policy allows; polkit's name is root's.
+/// a policy allows; polkit's and systemd's names are root's.
 const RULES: &str = r#"
   <policy context="default">
     <allow user="*"/>
@@ -30,6 +30,8 @@ const RULES: &str = r#"
   <policy user="root">
     <allow own="org.freedesktop.PolicyKit1"/>
     <allow send_destination="org.freedesktop.PolicyKit1"/>
+    <allow own="org.freedesktop.systemd1"/>
+    <allow send_destination="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
   </policy>
 "#;
