@@ -11,8 +11,11 @@ use nlbd::weight::WeightSource;
 
 /// What part of the whole is asked for.
 const LOADS: [f64; 6] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
-/// A step settles within this time.
-const SETTLED_S: usize = 60;
+/// Every run begins with this load, and goes over to its own at this second.
+const BEFORE: f64 = 0.3;
+const STEP_S: u64 = 120;
+/// By this second the step has settled: latencies and shares count from here on.
+const SETTLED_S: u64 = STEP_S + 60;
 
 /// Runs servers of strength 1, 2 and 4 under load and draws what the weights make of it.
 #[derive(Debug, Parser)]
@@ -42,7 +45,8 @@ fn main() -> anyhow::Result<()> {
         for law in &laws {
             let mut line = Vec::new();
             for load in LOADS {
-                let setting = setting(&arguments, arrivals, vec![(0, load)], *law);
+                let steps = vec![(0, BEFORE), (STEP_S, load)];
+                let setting = setting(&arguments, arrivals, steps, *law);
                 let outcome = run(&setting);
                 line.push((load, outcome.latency_ms(99.0)));
                 table.push_str(&row(arrivals, load, *law, &outcome));
@@ -51,7 +55,7 @@ fn main() -> anyhow::Result<()> {
         }
         let name = format!("latency-{}.svg", word(arrivals));
         let picture = Picture {
-            title: &format!("99th percentile of the latency, {} arrivals", word(arrivals)),
+            title: &format!("99th percentile of the latency, arrivals: {}", word(arrivals)),
             axes: ("load, as a part of what all servers can do", "ms"),
             height: (1.0, 1_000_000.0),
             logarithmic: true,
@@ -60,13 +64,14 @@ fn main() -> anyhow::Result<()> {
         draw(&arguments.out.join(name), &picture)?;
     }
     for law in laws {
-        let steps = vec![(0, 0.3), (200, 0.9), (400, 0.6)];
+        let steps = vec![(0, BEFORE), (STEP_S, 0.95), (STEP_S * 3, 0.6)];
         let outcome = run(&setting(&arguments, Arrivals::Poisson, steps, law));
         let lines: Vec<Line> = outcome.shares.iter().enumerate().map(line).collect();
         let picture = Picture {
             title: &format!(
-                "shares, weights: {}; load 30 %, 90 % from 200 s, 60 % from 400 s",
-                law.name()
+                "shares, weights: {}; load 30 %, 95 % from {STEP_S} s, 60 % from {} s",
+                law.name(),
+                STEP_S * 3
             ),
             axes: ("seconds", "share"),
             height: (0.0, 1.0),
@@ -87,15 +92,23 @@ fn setting(arguments: &Arguments, arrivals: Arrivals, load: Vec<(u64, f64)>, law
         arrivals,
         law,
         length: arguments.seconds,
-        from: arguments.seconds / 3,
+        from: SETTLED_S,
         seed: arguments.seed,
     }
 }
 
 #[allow(clippy::cast_precision_loss)] // seconds
 fn line((node, shares): (usize, &Vec<f64>)) -> Line {
-    let points = shares.iter().enumerate().map(|(second, share)| (second as f64, *share));
-    (format!("{} core(s)", 1 << node), points.collect())
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (second, share) in shares.iter().enumerate() {
+        let now = second as f64;
+        match points.as_mut_slice() {
+            // A share that stays is two points, however long it does.
+            [.., (_, before), (until, last)] if before == share && last == share => *until = now,
+            _ => points.push((now, *share)),
+        }
+    }
+    (format!("{} core(s)", 1 << node), points)
 }
 
 fn word(arrivals: Arrivals) -> &'static str {
@@ -107,7 +120,8 @@ fn word(arrivals: Arrivals) -> &'static str {
 }
 
 fn row(arrivals: Arrivals, load: f64, law: Law, outcome: &Run) -> String {
-    let settled: Vec<&[f64]> = outcome.shares.iter().map(|all| &all[SETTLED_S..]).collect();
+    let from = usize::try_from(SETTLED_S).unwrap_or(0);
+    let settled: Vec<&[f64]> = outcome.shares.iter().map(|all| all.split_at(from).1).collect();
     let worst = settled.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
     let swings = settled.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
     let means: Vec<String> =

@@ -10,6 +10,9 @@ use crate::server::Server;
 pub struct Gauges {
     averages: [f64; 3],
     used: f64,
+    /// What the command said last, and how much was used until then.
+    said: f64,
+    used_then: f64,
 }
 
 impl Gauges {
@@ -21,6 +24,10 @@ impl Gauges {
                 let keep = (-5.0_f64 / (60.0 * minutes)).exp();
                 *average = *average * keep + server.in_hand() * (1.0 - keep);
             }
+        }
+        if second.is_multiple_of(5) {
+            self.said = (server.used() - self.used_then) / server.cores() / 5.0;
+            self.used_then = server.used();
         }
         let used = server.used() - self.used;
         self.used = server.used();
@@ -35,8 +42,8 @@ impl Gauges {
             )
             .map(|part| part.min(1.0)),
             connections: Some(server.sessions),
-            // A command that prints how many requests are in hand for each core.
-            command: Some(server.in_hand() / server.cores()),
+            // A command that prints, every five seconds, how busy the server was meanwhile.
+            command: Some(self.said),
         }
     }
 }
