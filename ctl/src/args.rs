@@ -147,8 +147,9 @@ pub enum Verb {
     /// Set this node's weight by hand
     ///
     /// The higher the weight, the less traffic: shares are proportional to 1/weight. The weight
-    /// stays until it is set again, or weight_mode takes it from elsewhere. With stdin, weights
-    /// are read from standard input, one a line, until it ends: for a script that measures.
+    /// stays until it is set again, weight_mode takes it from elsewhere, or the daemon ends: then
+    /// that of the configuration counts. With stdin, weights are read from standard input, one a
+    /// line, until it ends: for a script that measures.
     #[command(name = "set_weight", alias = "set-weight")]
     SetWeight {
         /// The cluster

@@ -12,7 +12,7 @@ use nlb_varlink::{
 };
 
 pub use paint::Paint;
-pub use status::{is_well, nodes, status};
+pub use status::{is_well, nodes, size, status};
 pub(crate) use status::{problems, share};
 
 /// How wide running text gets.

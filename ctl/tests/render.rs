@@ -3,7 +3,7 @@
 #[allow(dead_code)] // the other test file uses the rest
 mod fake;
 
-use nlb_varlink::{Changed, Checked, Status};
+use nlb_varlink::{Changed, Checked, Lost, Status};
 use nlbctl::render::{self, Paint};
 
 #[track_caller]
@@ -51,6 +51,24 @@ fn not_all_is_well() {
     cluster.nodes[2].name = String::new();
     cluster.nodes[2].state = "draining".into();
     cluster.nodes[2].last_heard_ms = 800;
+    let lost = |id: &str, name: &str, silent_ms| Lost {
+        id: id.into(),
+        name: name.into(),
+        state: "active".into(),
+        silent_ms,
+    };
+    cluster.lost =
+        vec![lost("0000000000000004", "n4", 4000), lost("0000000000000005", "", 3_700_000)];
+    for (fate, packets, bytes) in [
+        ("known", 1_200_000, 150_000_000),
+        ("admitted", 34_567, 2_000_000),
+        ("foreign", 80, 0),
+        ("pinned", 8, 0),
+        ("no_lease", 5, 0),
+    ] {
+        cluster.counters.insert(format!("kernel_{fate}_packets"), packets);
+        cluster.counters.insert(format!("kernel_{fate}_bytes"), bytes);
+    }
     same(
         &render::status(&status, Paint::PLAIN),
         "
@@ -59,6 +77,8 @@ nlb0: NOT all is well.
   ! n2 does not hear this node
   ! 0000000000000003 is draining
   ! 0000000000000003 has been silent for 800 ms
+  ! n4 has not been heard for 4 s (lost; it was active)
+  ! 0000000000000005 has not been heard for 1 h 1 min (lost; it was active)
   ! 1366 of 4096 buckets are served by nobody
   ! another machine has this node's id
   - no key: anybody on the segment can join or disturb the cluster
@@ -70,6 +90,7 @@ nlb0: NOT all is well.
   interfaces  eth0; cluster MAC 02:4e:4c:42:00:01 (Unicast)
   this node   fenced for 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
   clients     812 here, 3 of them pinned; 1 packet held
+  packets     1234567 taken (152 MB), 88 left to other nodes, 5 dropped while this node was fenced
 
   NODE              STATE     WEIGHT  BUCKETS   SHARE  HEARD
   n1 *              fenced       100        0   0.0 %  this node

@@ -14,8 +14,10 @@ fn model() -> Model {
     model.handle_answer(10_000, fake::status(), vec![fake::event(3), fake::event(4)]);
     let mut status = fake::status();
     let cluster = &mut status.clusters[0];
-    cluster.counters.insert("admitted".into(), 7);
-    cluster.counters.insert("held_admitted".into(), 3);
+    for (fate, packets, bytes) in [("known", 7, 1000), ("admitted", 3, 200), ("foreign", 5, 600)] {
+        cluster.counters.insert(format!("kernel_{fate}_packets"), packets);
+        cluster.counters.insert(format!("kernel_{fate}_bytes"), bytes);
+    }
     cluster.counters.insert("heartbeats_sent".into(), 30);
     cluster.drops.insert("packet_foreign".into(), 5);
     cluster.drops.insert("replayed".into(), 2);
@@ -52,10 +54,10 @@ nlb0: all is well   192.0.2.50, 2001:db8::50   epoch 7   seen by n1 (nlbd 0.1.0,
 │n2                 active        100 ███████████▎                       33.3 %       0 42 ms ago  │
 │n3                 active        100 ███████████▎                       33.3 %       0 43 ms ago  │
 └──────────────────────────────────────────────────────────────────────────────────────────────────┘
-┌ This node: packets that its daemon judged ───────────────────────────────────────────────────────┐
+┌ This node ───────────────────────────────────────────────────────────────────────────────────────┐
 │clients 812      pinned 0        held 0      new clients by nft-queue                             │
-│taken/s 5.0      dropped/s 2.5   heartbeats/s out 15    in 0                                      │
-│dropped per second, by reason: packet_foreign 2.5, replayed 1.0                                   │
+│packets/s taken 5.0 (600 B)       dropped 2.5 (300 B)       heartbeats/s out 15    in 0           │
+│dropped per second, by reason: kernel_foreign 2.5, packet_foreign 2.5, replayed 1.0               │
 └──────────────────────────────────────────────────────────────────────────────────────────────────┘
 ┌ Events (UTC) ────────────────────────────────────────────────────────────────────────────────────┐
 │05:46:40.123 nlb0 peer-gone     n3 is silent and counts as dead; it was active                    │
@@ -75,14 +77,14 @@ fn a_daemon_that_is_gone_and_comes_back() {
     let found = picture(&model, 15_000, 100, 30);
     has(&found, "NO ANSWER: the daemon is gone. Trying again. What is shown is 3 s old.");
     has(&found, "nlb0: unknown");
-    has(&found, "taken/s -");
+    has(&found, "packets/s taken -");
     // Another daemon counts from 0 and numbers its events from 1.
     let mut status = fake::status();
     status.daemon.pid = 8;
     model.handle_answer(16_000, status, vec![fake::event(1), fake::event(4)]);
     let found = picture(&model, 16_000, 100, 30);
     has(&found, "nlb0: all is well");
-    has(&found, "taken/s -");
+    has(&found, "packets/s taken -");
     has(&found, "-- the daemon was started anew --");
     has(&found, "-- 2 events are missing --");
     assert!(!found.join("").contains("NO ANSWER"));

@@ -63,6 +63,24 @@ fn every_document_is_in_the_index() {
     }
 }
 
+/// Crates, and the folders of the daemon.
+#[test]
+fn every_part_is_in_the_architecture() {
+    let document = read(root().join("ARCHITECTURE.md"));
+    let mut parts: Vec<String> =
+        strings_of(&read(root().join("Cargo.toml")), "members =").into_iter().collect();
+    assert!(parts.len() > 8, "{parts:?}");
+    for entry in fs::read_dir(root().join("daemon/src")).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.path().is_dir() {
+            parts.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    for part in parts {
+        assert!(document.contains(&format!("`{part}/`")), "ARCHITECTURE.md does not have {part}/");
+    }
+}
+
 /// The words of the warnings and errors in a source file: the first string of each macro's call.
 fn complaints(source: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -152,7 +170,8 @@ fn every_event_is_explained() {
 /// The strings of a list in a source file that begins so.
 fn strings_of(source: &str, beginning: &str) -> BTreeSet<String> {
     let (_, list) = source.split_once(beginning).expect("the list is there");
-    let (list, _) = list.split_once("];").expect("the list ends");
+    let (_, list) = list.split_once('[').unwrap_or(("", list));
+    let (list, _) = list.split_once("\n]").expect("the list ends");
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 

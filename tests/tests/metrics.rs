@@ -61,6 +61,28 @@ fn metrics_follow_what_happens() {
             if all { Ok(()) } else { Err(format!("{now:?}")) }
         })?;
 
+        // What the kernel took and left to the other adds up, and is the same in packets and bytes.
+        let fates = |node: &Node| -> Result<[f64; 3]> {
+            let now = of(node)?;
+            let fate = |what: &str, fate: &str| {
+                value(
+                    &now,
+                    &format!("nlbd_kernel_{what}_total{{cluster=\"nlb0\",fate=\"{fate}\"}}"),
+                )
+            };
+            let taken = fate("packets", "known")? + fate("packets", "admitted")?;
+            let bytes = fate("bytes", "known")? + fate("bytes", "admitted")?;
+            ensure!(bytes >= taken * 20.0, "{taken} packets have {bytes} bytes");
+            ensure!(fate("packets", "no_lease")? == 0.0 && fate("packets", "unasked")? == 0.0);
+            Ok([taken, fate("packets", "foreign")? + fate("packets", "pinned")?, bytes])
+        };
+        let (first, second) = (fates(&cluster.nodes[0])?, fates(&cluster.nodes[1])?);
+        // Each connection is some packets, each of which one takes and the other leaves.
+        ensure!(first[0] > 200.0 && second[0] > 50.0, "{first:?} {second:?}");
+        for (taken, left) in [(first[0], second[1]), (second[0], first[1])] {
+            ensure!((taken - left).abs() <= taken * 0.02 + 5.0, "{first:?} {second:?}");
+        }
+
         let agreed = "nlbd_convergence_seconds_count{cluster=\"nlb0\"}";
         cluster.nodes[1].kill()?;
         let node = &cluster.nodes[0];
@@ -70,7 +92,26 @@ fn metrics_follow_what_happens() {
             let told = now.get(agreed) > before.get(agreed);
             if alone && told { Ok(()) } else { Err(format!("{now:?}")) }
         })?;
+        // Who died is told of until it is back.
+        let output = cluster.nodes[0].nlbctl(&["status"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.code() == Some(5), "{said}");
+        ensure!(
+            said.starts_with("nlb0: NOT all is well.\n  ! n2 has not been heard for "),
+            "{said}"
+        );
+        ensure!(said.contains("(lost; it was active)"), "{said}");
+        ensure!(value(&of(&cluster.nodes[0])?, "nlbd_lost_nodes{cluster=\"nlb0\"}")? == 1.0);
         cluster.nodes[1].start()?;
+        cluster.wait_settled(2)?;
+        let said = cluster.nodes[0].ctl(&["status"])?;
+        ensure!(said.starts_with("nlb0: all is well"), "{said}");
+        // Who leaves is not lost.
+        cluster.nodes[1].ctl(&["leave"])?;
+        cluster.nodes[0].wait_status("one node", LIMIT, |status| status.nodes.len() == 1)?;
+        let said = cluster.nodes[0].ctl(&["status"])?;
+        ensure!(said.contains("one node serves alone"), "{said}");
+        cluster.nodes[1].ctl(&["reload"])?;
         cluster.wait_settled(2).map(drop)
     });
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,6 +94,9 @@ impl Default for Limits {
     }
 }
 
+/// How often it is looked whether the socket is there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -133,29 +136,22 @@ impl Server {
     /// # Errors
     /// When somebody else listens there, or the system refuses.
     pub fn bind(socket: &Path, limits: Limits) -> Result<Self, ServerError> {
-        let system = |error| ServerError::System { socket: socket.to_owned(), error };
-        match std::fs::symlink_metadata(socket) {
-            Ok(metadata) if !metadata.file_type().is_socket() => {
-                return Err(ServerError::NotASocket { socket: socket.to_owned() });
-            }
-            Ok(_) if std::os::unix::net::UnixStream::connect(socket).is_ok() => {
-                return Err(ServerError::InUse { socket: socket.to_owned() });
-            }
-            Ok(_) => std::fs::remove_file(socket).map_err(system)?,
-            Err(_) => {}
-        }
-        let listener = UnixListener::bind(socket).map_err(system)?;
-        let everybody = std::fs::Permissions::from_mode(0o666);
-        std::fs::set_permissions(socket, everybody).map_err(system)?;
+        let listener = listen(socket)?;
         Ok(Self { listener, socket: socket.to_owned(), limits })
     }
 
-    /// Serves until the future is dropped; then every connection ends.
+    /// Serves until the future is dropped; then every connection ends. A socket that somebody
+    /// removed is there again within a second; that is said once.
     pub async fn serve<B: Backend>(&self, backend: Arc<B>) {
         let mut connections = JoinSet::new();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut name = Name::of(&self.socket);
+        let mut again: Option<UnixListener> = None;
         loop {
+            let listener = again.as_ref().unwrap_or(&self.listener);
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.accept(stream, &backend, &mut connections),
                     Err(error) => {
                         // Out of descriptors, most likely. Others may go meanwhile.
@@ -163,6 +159,11 @@ impl Server {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
+                _ = look.tick() => {
+                    if let Some(new) = name.look(&self.socket) {
+                        again = Some(new);
+                    }
+                }
                 Some(_) = connections.join_next() => {}
             }
         }
@@ -190,6 +191,65 @@ impl Server {
         }
         connections.spawn(connection::serve(stream, caller, backend.clone(), self.limits));
     }
+}
+
+/// Listens on a socket that every user may connect to; a stale one is replaced.
+fn listen(socket: &Path) -> Result<UnixListener, ServerError> {
+    let system = |error| ServerError::System { socket: socket.to_owned(), error };
+    match std::fs::symlink_metadata(socket) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ServerError::NotASocket { socket: socket.to_owned() });
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(socket).is_ok() => {
+            return Err(ServerError::InUse { socket: socket.to_owned() });
+        }
+        Ok(_) => std::fs::remove_file(socket).map_err(system)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(system)?;
+    let everybody = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(socket, everybody).map_err(system)?;
+    Ok(listener)
+}
+
+/// The name of the socket that is listened on: whether it still is that socket's.
+struct Name {
+    /// Device and number of the file; `None` while it cannot be had.
+    file: Option<(u64, u64)>,
+    said: bool,
+}
+
+impl Name {
+    fn of(socket: &Path) -> Self {
+        Self { file: file(socket), said: false }
+    }
+
+    /// A new listener, if the name is gone or another's.
+    fn look(&mut self, socket: &Path) -> Option<UnixListener> {
+        let found = file(socket);
+        if found.is_some() && found == self.file {
+            return None;
+        }
+        match listen(socket) {
+            Ok(listener) => {
+                tracing::warn!(socket = %socket.display(), "somebody removed it; it is there again");
+                (self.file, self.said) = (file(socket), false);
+                Some(listener)
+            }
+            Err(error) => {
+                if !self.said {
+                    tracing::error!(%error, "nobody can reach this daemon by its socket");
+                }
+                self.said = true;
+                None
+            }
+        }
+    }
+}
+
+fn file(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Drop for Server {

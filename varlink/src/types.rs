@@ -69,6 +69,9 @@ pub struct Cluster {
     /// How far this node has come with draining, if it shall drain.
     pub drain: Option<Drain>,
     pub nodes: Vec<Node>,
+    /// Nodes that went without a word, until they are heard again or a day has passed.
+    #[serde(default)]
+    pub lost: Vec<Lost>,
     /// The checks of the service on this node.
     pub checks: Vec<Check>,
     /// Frames and packets that were dropped, by reason. Reasons that never occurred are there
@@ -76,6 +79,17 @@ pub struct Cluster {
     pub drops: BTreeMap<String, u64>,
     /// What else is counted.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A node that went without a word.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+pub struct Lost {
+    pub id: String,
+    /// Empty if it never told it.
+    pub name: String,
+    /// What it was when it was last heard.
+    pub state: String,
+    pub silent_ms: u64,
 }
 
 /// A health check of the service on the answering node.

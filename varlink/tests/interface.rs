@@ -6,8 +6,8 @@ mod fake;
 use fake::{Fake, Served};
 use nlb_varlink::{
     BucketRange, Buckets, Changed, Check, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon,
-    Drain, Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Node,
-    NodeName, Recorded, Status,
+    Drain, Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Lost,
+    Node, NodeName, Recorded, Status,
 };
 use zlink::idl::{CustomType, Interface, Type};
 use zlink::introspect::{self, CustomType as _, Type as _};
@@ -29,9 +29,10 @@ fn plain(item: &impl ToString) -> String {
 fn types() {
     let interface = committed();
     assert_eq!(interface.name().to_string(), INTERFACE);
-    let ours: [&CustomType<'_>; 9] = [
+    let ours: [&CustomType<'_>; 10] = [
         Daemon::CUSTOM_TYPE,
         Node::CUSTOM_TYPE,
+        Lost::CUSTOM_TYPE,
         Check::CUSTOM_TYPE,
         Drain::CUSTOM_TYPE,
         Cluster::CUSTOM_TYPE,

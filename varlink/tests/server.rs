@@ -267,6 +267,33 @@ async fn the_client_knows_what_the_server_says() {
 }
 
 #[tokio::test]
+async fn a_socket_that_is_removed_is_there_again() {
+    let served = Served::new(Fake::default(), Limits::default());
+    let mut before = Connection::connect(&served.socket).await.expect("connect");
+    before.status().await.expect("a status");
+    let gone = |socket: &Path| !socket.exists();
+    for replaced in [false, true] {
+        std::fs::remove_file(&served.socket).expect("removed");
+        if replaced {
+            // Somebody else's, whom nobody listens to.
+            drop(std::os::unix::net::UnixListener::bind(&served.socket).expect("bind"));
+        }
+        let found = async {
+            loop {
+                if let Ok(mut client) = Connection::connect(&served.socket).await {
+                    break client.status().await;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(SOON, found).await.expect("in time").expect("a status");
+        // Whoever was there is not disturbed.
+        before.status().await.expect("a status");
+    }
+    assert!(!gone(&served.socket));
+}
+
+#[tokio::test]
 async fn sockets_are_replaced_only_when_nobody_listens() {
     use std::os::unix::fs::PermissionsExt as _;
 

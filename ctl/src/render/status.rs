@@ -51,6 +51,9 @@ fn cluster(cluster: &Cluster, paint: Paint) -> String {
     line("interfaces", format!("{interfaces}; cluster MAC {} ({})", cluster.mac, cluster.mode));
     line("this node", this_node(cluster));
     line("clients", clients(cluster));
+    if let Some(packets) = packets(cluster) {
+        line("packets", packets);
+    }
     for check in &cluster.checks {
         line("check", self::check(check));
     }
@@ -101,6 +104,35 @@ fn clients(cluster: &Cluster) -> String {
     text
 }
 
+/// What the kernel did with packets for the service, since its rules are there.
+fn packets(cluster: &Cluster) -> Option<String> {
+    let count =
+        |fate: &str, unit: &str| cluster.counters.get(&format!("kernel_{fate}_{unit}")).copied();
+    let sum = |fates: [&str; 2], unit: &str| {
+        Some(count(fates[0], unit)?.saturating_add(count(fates[1], unit)?))
+    };
+    let (taken, bytes) =
+        (sum(["known", "admitted"], "packets")?, sum(["known", "admitted"], "bytes")?);
+    let others = sum(["foreign", "pinned"], "packets")?;
+    let mut text = format!("{taken} taken ({}), {others} left to other nodes", size(bytes));
+    let lease = count("no_lease", "packets").unwrap_or(0);
+    if lease > 0 {
+        text.push_str(&format!(", {lease} dropped while this node was fenced"));
+    }
+    Some(text)
+}
+
+/// Bytes with a unit.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut whole, mut unit) = (bytes, 0);
+    while whole >= 10_000 && unit + 1 < UNITS.len() {
+        (whole, unit) = (whole / 1000, unit + 1);
+    }
+    format!("{whole} {}", UNITS[unit])
+}
+
 /// What keeps a cluster from being well.
 pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
     let mut problems = Vec::new();
@@ -119,6 +151,11 @@ pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
             let ago = time::span(node.last_heard_ms);
             problems.push(format!("{} has been silent for {ago}", name(node)));
         }
+    }
+    for lost in &cluster.lost {
+        let (ago, state) = (time::span(lost.silent_ms), &lost.state);
+        let name = if lost.name.is_empty() { &lost.id } else { &lost.name };
+        problems.push(format!("{name} has not been heard for {ago} (lost; it was {state})"));
     }
     for node in cluster.nodes.iter().filter(|node| node.health == "ill") {
         // Of a node that withdrew for it, its state has been said.

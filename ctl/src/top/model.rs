@@ -15,10 +15,14 @@ pub struct Rate(pub f64);
 /// What changes per second at this node of a cluster.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Rates {
-    /// Packets that were taken.
+    /// Packets for the service that were taken.
     pub taken: Rate,
-    /// Packets that were dropped.
+    /// Their bytes.
+    pub taken_bytes: Rate,
+    /// Packets that were dropped, most of them because another node takes them.
     pub dropped: Rate,
+    /// Their bytes.
+    pub dropped_bytes: Rate,
     /// Everything that is counted, by name; what did not change is not listed.
     pub counters: BTreeMap<String, Rate>,
 }
@@ -147,11 +151,26 @@ impl Model {
     }
 }
 
-/// Packets of clients that were taken, by the names of their counters.
-const TAKEN: &[&str] = &["admitted", "held_admitted"];
+/// How the names of what the kernel did with packets begin, and end.
+const KERNEL: &str = "kernel_";
+const PACKETS: &str = "_packets";
+const BYTES: &str = "_bytes";
 
-/// How the counters of dropped packets begin; the others count frames of the protocol.
-const DROPPED: &str = "packet_";
+/// Of these, the packets that were taken: of clients that the kernel knows, and of new ones.
+const TAKEN: &[&str] = &["known", "admitted"];
+
+/// The name of what the kernel dropped, if the counter is of that.
+pub(super) fn dropped_by_kernel(counter: &str) -> Option<&str> {
+    let (word, packets) = fate(counter)?;
+    (packets && !TAKEN.contains(&word)).then(|| counter.strip_suffix(PACKETS)).flatten()
+}
+
+/// What the kernel did, and whether that is counted in packets.
+fn fate(counter: &str) -> Option<(&str, bool)> {
+    let rest = counter.strip_prefix(KERNEL)?;
+    let packets = rest.strip_suffix(PACKETS).map(|fate| (fate, true));
+    packets.or_else(|| rest.strip_suffix(BYTES).map(|fate| (fate, false)))
+}
 
 fn rates(before: &Status, now: &Status, spent_ms: u64) -> BTreeMap<String, Rates> {
     let of = |cluster: &Cluster| {
@@ -164,16 +183,17 @@ fn rates(before: &Status, now: &Status, spent_ms: u64) -> BTreeMap<String, Rates
         let mut rates = Rates::default();
         for (name, count) in &cluster.counters {
             let rate = rate(before.counters.get(name), *count);
-            if TAKEN.contains(&name.as_str()) {
-                rates.taken.0 += rate.0;
+            match fate(name) {
+                Some((fate, true)) if TAKEN.contains(&fate) => rates.taken.0 += rate.0,
+                Some((fate, false)) if TAKEN.contains(&fate) => rates.taken_bytes.0 += rate.0,
+                Some((_, true)) => rates.dropped.0 += rate.0,
+                Some((_, false)) => rates.dropped_bytes.0 += rate.0,
+                None => {}
             }
             rates.counters.insert(name.clone(), rate);
         }
         for (name, count) in &cluster.drops {
             let rate = rate(before.drops.get(name), *count);
-            if name.starts_with(DROPPED) {
-                rates.dropped.0 += rate.0;
-            }
             rates.counters.insert(name.clone(), rate);
         }
         rates.counters.retain(|_, rate| rate.0 > 0.0);

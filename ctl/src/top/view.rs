@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
 
-use super::model::{Model, Rates};
+use super::model::{self, Model, Rates};
 use crate::render::{self, time};
 
 const GOOD: Style = Style::new().fg(Color::Green).add_modifier(Modifier::BOLD);
@@ -190,14 +190,26 @@ fn number(rate: f64) -> String {
 
 fn draw_here(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster, rates: Option<&Rates>) {
     let label = |text: &'static str| Span::styled(text, DIM);
-    let dropped = per_second(rates, |rates| rates.dropped.0);
+    let traffic = |packets: fn(&Rates) -> f64, bytes: fn(&Rates) -> f64| match rates {
+        // A rate is a fraction of a counter, and never below zero.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Some(rates) => {
+            format!("{} ({})", number(packets(rates)), render::size(bytes(rates) as u64))
+        }
+        None => "-".to_owned(),
+    };
+    let taken = traffic(|rates| rates.taken.0, |rates| rates.taken_bytes.0);
+    let dropped = traffic(|rates| rates.dropped.0, |rates| rates.dropped_bytes.0);
     let counter =
         |name: &str| per_second(rates, |rates| rates.counters.get(name).map_or(0.0, |rate| rate.0));
     let mut reasons: Vec<_> = rates
         .iter()
         .flat_map(|rates| &rates.counters)
-        .filter(|(name, _)| cluster.drops.contains_key(*name))
-        .map(|(name, rate)| format!("{name} {}", number(rate.0)))
+        .filter_map(|(name, rate)| {
+            let dropped = cluster.drops.contains_key(name).then_some(name.as_str());
+            let name = dropped.or_else(|| model::dropped_by_kernel(name))?;
+            Some(format!("{name} {}", number(rate.0)))
+        })
         .collect();
     if reasons.is_empty() {
         reasons.push("nothing".to_owned());
@@ -214,10 +226,10 @@ fn draw_here(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster, rates: Option
             Span::raw(cluster.kernel_path.clone()),
         ]),
         Line::from(vec![
-            label("taken/s "),
-            Span::raw(format!("{:<9}", per_second(rates, |rates| rates.taken.0))),
-            label("dropped/s "),
-            Span::raw(format!("{dropped:<6}")),
+            label("packets/s taken "),
+            Span::raw(format!("{taken:<18}")),
+            label("dropped "),
+            Span::raw(format!("{dropped:<18}")),
             label("heartbeats/s out "),
             Span::raw(format!("{:<6}", counter("heartbeats_sent"))),
             label("in "),
@@ -225,7 +237,7 @@ fn draw_here(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster, rates: Option
         ]),
         Line::from(vec![label("dropped per second, by reason: "), Span::raw(reasons.join(", "))]),
     ];
-    let title = " This node: packets that its daemon judged ";
+    let title = " This node ";
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
 }
 

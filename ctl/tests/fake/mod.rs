@@ -67,6 +67,7 @@ pub(crate) fn status() -> Status {
             held: 0,
             drain: None,
             nodes: vec![node(1, 1366), node(2, 1365), node(3, 1365)],
+            lost: Vec::new(),
             checks: Vec::new(),
             drops: [("bad_tag".to_owned(), 0), ("replayed".to_owned(), 0)].into(),
             counters: [("overlaps".to_owned(), 0)].into(),

@@ -34,7 +34,7 @@ impl Supervisor {
     /// Why it is not granted; nothing has changed then.
     pub async fn answer(&mut self, request: Request) -> Answer {
         match request {
-            Request::Status => Ok(self.status()),
+            Request::Status => Ok(self.status().await),
             Request::Buckets { cluster } => {
                 let (name, running) = self.running(cluster.as_deref())?;
                 let buckets = running.ask(ClusterRequest::Buckets).await.ok_or_else(gone)?;
@@ -149,7 +149,8 @@ impl Supervisor {
         Ok(Reply::Done(outcome.into()))
     }
 
-    fn status(&self) -> Reply {
+    async fn status(&mut self) -> Reply {
+        let mut counted = self.counted().await;
         let daemon = DaemonView {
             uptime: now().since(self.started),
             node: self.config.node.id,
@@ -167,6 +168,9 @@ impl Supervisor {
             facts.uptime = now().since(running.started);
             facts.drops = running.drops();
             facts.queue = running.queue;
+            facts.kernel = counted.remove(&facts.name).unwrap_or_default();
+            let lost = self.lost.get(&facts.name).map(|lost| lost.now(&view.snapshot, now()));
+            facts.lost = lost.unwrap_or_default();
             facts.observed = self.observed.get(&facts.name).cloned().unwrap_or_default();
             StatusView { facts, snapshot: view.snapshot }
         });

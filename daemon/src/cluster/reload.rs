@@ -41,6 +41,7 @@ impl Supervisor {
             self.metrics.send_replace(config.metrics);
         }
         self.observed.retain(|name, _| config.cluster(name).is_some());
+        self.lost.retain(|name, _| config.cluster(name).is_some());
         let names: Vec<String> = self.clusters.keys().cloned().collect();
         for name in names {
             let Some(running) = self.clusters.get(&name) else { continue };

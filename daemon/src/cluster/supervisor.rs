@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nlb_engine::Time;
 use nlb_engine::manage::Command;
+use nlb_engine::{Notice, Time};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 use tokio::sync::{mpsc, watch};
@@ -24,8 +24,8 @@ use super::state;
 use crate::check::{CheckReport, REPORTS, Tools, Turn};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
-use crate::kernel::{Capabilities, Leftovers, QueuePath};
-use crate::manage::{EventSink, KernelPath, Known, Observed, TapeEnd};
+use crate::kernel::{Capabilities, Counters, Fates, Leftovers, QueuePath};
+use crate::manage::{EventSink, KernelPath, Known, LostNodes, Observed, TapeEnd};
 use crate::queue;
 use crate::weight::Meter;
 
@@ -89,6 +89,8 @@ pub struct Supervisor {
     meter: Meter,
     /// What was counted of each configured cluster's notices.
     pub(super) observed: BTreeMap<String, Observed>,
+    /// Who went without a word, by cluster.
+    pub(super) lost: BTreeMap<String, LostNodes>,
     /// Where the metrics are to be had beside their socket.
     pub(super) metrics: watch::Sender<Option<SocketAddr>>,
     run_dir: PathBuf,
@@ -98,6 +100,8 @@ pub struct Supervisor {
     happened: mpsc::Receiver<ClusterEvent>,
     /// Recordings that wait for their clusters to start.
     pub(super) tapes: BTreeMap<String, TapeEnd>,
+    /// Reads what the kernel counted.
+    counters: Counters,
     tools: Tools,
     check_reports: mpsc::Sender<CheckReport>,
     checked: mpsc::Receiver<CheckReport>,
@@ -154,12 +158,14 @@ impl Supervisor {
             names: BTreeMap::new(),
             meter: Meter::new(),
             observed: BTreeMap::new(),
+            lost: BTreeMap::new(),
             metrics: watch::Sender::new(None),
             run_dir: run_dir.to_owned(),
             restart: None,
             cluster_events,
             happened,
             tapes: BTreeMap::new(),
+            counters: Counters::open().map_err(SuperviseError::Applier)?,
             tools,
             check_reports,
             checked,
@@ -281,6 +287,7 @@ impl Supervisor {
         // Not of one that is gone: they would pile up.
         if self.clusters.contains_key(&cluster) {
             self.observed.entry(cluster.clone()).or_default().observe(&notice);
+            self.observe_lost(&cluster, &notice);
         }
         let mut active = BTreeSet::new();
         if let Some(running) = self.clusters.get(&cluster) {
@@ -303,6 +310,17 @@ impl Supervisor {
         let local = self.config.node.id;
         let text = self.events.notice(&cluster, notice, time_ms, local, known);
         tracing::info!(cluster, "{text}");
+    }
+
+    /// Keeps in mind who went without a word.
+    fn observe_lost(&mut self, cluster: &str, notice: &Notice) {
+        let (Notice::PeerGone { node, .. } | Notice::PeerAppeared { node, .. }) = notice else {
+            return;
+        };
+        let name = self.names.get(node).cloned().unwrap_or_default();
+        let patience = self.config.cluster(cluster).map(|config| config.timing.dead_after);
+        let lost = self.lost.entry(cluster.to_owned()).or_default();
+        lost.observe(notice, &name, patience.unwrap_or_default(), now());
     }
 
     /// Takes in how a check went.
@@ -347,6 +365,17 @@ impl Supervisor {
             self.end(&name).await?;
         }
         Ok(())
+    }
+
+    /// What the kernel did with the packets of each cluster, as far as it says so.
+    pub(super) async fn counted(&mut self) -> BTreeMap<String, Fates> {
+        match self.counters.read().await {
+            Ok(counted) => counted,
+            Err(error) => {
+                tracing::debug!(%error, "the kernel's counters cannot be read");
+                BTreeMap::new()
+            }
+        }
     }
 
     /// How new clients reach the stage of a cluster.

@@ -7,7 +7,8 @@
 //!   that somebody else flushed come back.
 //! - `hold`: what a restart asks of the kernel.
 //! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
-//!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one.
+//!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one,
+//!   `counters` reads what it counted.
 //!
 //! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
 //! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
@@ -15,6 +16,7 @@
 //! May use: `config` (ports, bounds), `cluster::clock`, `link::sys`. Used by: `cluster`.
 
 mod applier;
+mod counters;
 mod fallback;
 mod hold;
 mod lookup;
@@ -30,9 +32,10 @@ mod tool;
 mod watch;
 
 pub use applier::{Kernel, KernelError, KernelEvent, KernelHandle, Leftovers};
+pub use counters::{Counted, Counters, Fates};
 pub use hold::{end_lease, extend_lease, kept_clients};
 pub use lookup::Lookup;
 pub use probe::{Capabilities, ProbeError, QueuePath, probe};
-pub use ruleset::{Decision, Mark, Ruleset};
+pub use ruleset::{Decision, Fate, Mark, Ruleset};
 pub use spec::{ClusterRules, Interface, SpecError};
 pub use tool::ToolError;

@@ -24,8 +24,8 @@ use crate::link::sys;
 /// The number of the nf_tables subsystem.
 const SUBSYSTEM: u16 = 10;
 /// Address families as netfilter counts them.
-const INET: u8 = 1;
-const NETDEV: u8 = 5;
+pub(super) const INET: u8 = 1;
+pub(super) const NETDEV: u8 = 5;
 
 /// The kinds of messages, `NFT_MSG_*`.
 pub(super) mod message {
@@ -37,6 +37,7 @@ pub(super) mod message {
     pub(in super::super) const GETSETELEM: u16 = 13;
     pub(in super::super) const DELSETELEM: u16 = 14;
     pub(in super::super) const NEWGEN: u16 = 15;
+    pub(in super::super) const GETOBJ: u16 = 19;
 }
 
 /// Attributes, `NFTA_*`. The name of the table is the first of every kind of message.
@@ -55,7 +56,7 @@ const FAMILY_HEADER: usize = 4;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const REQUEST: u16 = 1;
-const DUMP: u16 = 0x300;
+pub(super) const DUMP: u16 = 0x300;
 const DUMP_INTERRUPTED: u16 = 0x10;
 /// What netlink hands out at once at most.
 pub(super) const DATAGRAM: usize = 1 << 16;
@@ -141,7 +142,7 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn find(bytes: &[u8], number: u16) -> Option<&[u8]> {
+pub(super) fn find(bytes: &[u8], number: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(found, _)| *found == number).map(|(_, value)| value)
 }
 
@@ -278,7 +279,7 @@ impl Query {
     }
 
     /// Sends a request and hands every answer to `each`; `None` means: from the beginning again.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         kind: u16,
         flags: u16,
@@ -333,7 +334,7 @@ impl Query {
 }
 
 /// Whether there was what was asked for.
-fn is_there(asked: io::Result<()>) -> io::Result<bool> {
+pub(super) fn is_there(asked: io::Result<()>) -> io::Result<bool> {
     match asked {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
@@ -358,7 +359,7 @@ fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) 
 }
 
 /// Appends an attribute. Nothing that is asked for here comes near the bound of its length.
-fn put(bytes: &mut Vec<u8>, number: u16, value: &[u8]) {
+pub(super) fn put(bytes: &mut Vec<u8>, number: u16, value: &[u8]) {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(number.to_ne_bytes());
@@ -366,7 +367,7 @@ fn put(bytes: &mut Vec<u8>, number: u16, value: &[u8]) {
     bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
-fn zero_ended(text: &str) -> Vec<u8> {
+pub(super) fn zero_ended(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.push(0);
     bytes

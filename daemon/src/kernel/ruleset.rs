@@ -10,6 +10,7 @@
 //! Sets never get a default timeout: it could not be changed without losing the set.
 
 mod batch;
+mod count;
 mod gate;
 mod stage;
 
@@ -23,6 +24,7 @@ use super::probe::QueuePath;
 use super::spec::{ClusterRules, Interface};
 
 pub(crate) use self::batch::{GATE, STAGE};
+pub use self::count::Fate;
 pub use self::stage::Mark;
 pub(crate) use self::stage::Refresh;
 pub(crate) use self::stage::sticky as sticky_sets;

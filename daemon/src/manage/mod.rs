@@ -10,6 +10,7 @@ mod dbus;
 mod event;
 mod handle;
 mod history;
+mod lost;
 mod observed;
 mod permit;
 mod record;
@@ -24,6 +25,7 @@ pub(crate) use event::state_name;
 pub use event::{Event, EventSink, Known, Noticed, describe};
 pub use handle::{Call, Caller, Handle, Inbox, MAX_REQUESTS, channel};
 pub use history::{MAX_EVENTS, MAX_HISTORY};
+pub use lost::{LOST_FOR, Lost, LostNodes};
 pub use observed::{CONVERGENCE_BOUNDS_MS, Convergence, Observed};
 pub use permit::Denied;
 pub use request::{

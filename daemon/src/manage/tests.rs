@@ -84,6 +84,13 @@ fn status() -> StatusView {
             counters: [("queue_packets", 9)].into(),
             queue: 0,
             observed: Observed::default(),
+            kernel: Default::default(),
+            lost: vec![Lost {
+                node: NodeId(9),
+                name: "n9".to_owned(),
+                state: State::Active,
+                silent: Duration::from_secs(4),
+            }],
         },
         snapshot: Snapshot {
             cluster: ClusterId(1),

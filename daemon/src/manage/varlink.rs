@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::event::{Event, state_name};
 use super::handle::{Caller, Handle};
+use super::lost::Lost;
 use super::record::MAX_TIME;
 use super::request::{ManageError, Reply, Request};
 use super::view::{DaemonView, StatusView};
@@ -276,9 +277,19 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
             left_ms: drain.time_left.map(milliseconds),
         }),
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
+        lost: facts.lost.iter().map(wire_lost).collect(),
         checks: facts.checks.iter().map(wire_check).collect(),
         drops: named(view.drops()),
         counters: named(view.counters()),
+    }
+}
+
+fn wire_lost(lost: &Lost) -> wire::Lost {
+    wire::Lost {
+        id: lost.node.to_string(),
+        name: lost.name.clone(),
+        state: state_name(lost.state).to_owned(),
+        silent_ms: milliseconds(lost.silent),
     }
 }
 

@@ -9,9 +9,11 @@ use nlb_engine::Timing;
 use nlb_engine::manage::{Counters, Snapshot};
 use nlb_protocol::{MacAddr, MacMode, NodeId};
 
+use super::lost::Lost;
 use super::observed::Observed;
 use crate::check::CheckView;
 use crate::config::ClusterConfig;
+use crate::kernel::{Fate, Fates};
 use crate::weight::WeightSource;
 
 /// The daemon itself.
@@ -84,10 +86,14 @@ pub struct ClusterFacts {
     pub drops: BTreeMap<&'static str, u64>,
     /// What else the driver counts.
     pub counters: BTreeMap<&'static str, u64>,
+    /// What the kernel did with packets for the service.
+    pub kernel: Fates,
     /// The netfilter queue.
     pub queue: u16,
     /// What was counted of its notices.
     pub observed: Observed,
+    /// Nodes that went without a word.
+    pub lost: Vec<Lost>,
 }
 
 impl ClusterFacts {
@@ -110,8 +116,10 @@ impl ClusterFacts {
             uptime: Duration::ZERO,
             drops: BTreeMap::new(),
             counters: BTreeMap::new(),
+            kernel: Fates::new(),
             queue: 0,
             observed: Observed::default(),
+            lost: Vec::new(),
         }
     }
 }
@@ -139,7 +147,26 @@ impl StatusView {
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
         let mut counters = self.facts.counters.clone();
         counters.extend(split(&self.snapshot.counters).1);
+        // Those that were not counted yet are there with 0.
+        for fate in Fate::ALL {
+            let counted = self.facts.kernel.get(&fate).copied().unwrap_or_default();
+            let [packets, bytes] = kernel_names(fate);
+            counters.extend([(packets, counted.packets), (bytes, counted.bytes)]);
+        }
         counters
+    }
+}
+
+/// What is counted of a fate, in the status.
+const fn kernel_names(fate: Fate) -> [&'static str; 2] {
+    match fate {
+        Fate::Known => ["kernel_known_packets", "kernel_known_bytes"],
+        Fate::Admitted => ["kernel_admitted_packets", "kernel_admitted_bytes"],
+        Fate::Foreign => ["kernel_foreign_packets", "kernel_foreign_bytes"],
+        Fate::Pinned => ["kernel_pinned_packets", "kernel_pinned_bytes"],
+        Fate::NotService => ["kernel_not_service_packets", "kernel_not_service_bytes"],
+        Fate::Unasked => ["kernel_unasked_packets", "kernel_unasked_bytes"],
+        Fate::NoLease => ["kernel_no_lease_packets", "kernel_no_lease_bytes"],
     }
 }
 

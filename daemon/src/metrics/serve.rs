@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::http::{PATIENCE, answer};
 use super::page;
@@ -28,10 +28,36 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 /// After an error of `accept`, out of descriptors most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether the socket is there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A socket that is removed with its listener.
 struct Socket {
     listener: UnixListener,
     path: PathBuf,
+    /// It could not be made again, and that was said.
+    said: bool,
+}
+
+impl Socket {
+    /// Makes it again if somebody removed it.
+    fn look(&mut self) {
+        if self.path.exists() {
+            return;
+        }
+        match listen(&self.path) {
+            Ok(listener) => {
+                let path = self.path.display();
+                tracing::warn!(%path, "somebody removed the socket of the metrics; it is there again");
+                (self.listener, self.said) = (listener, false);
+            }
+            Err(error) if !self.said => {
+                tracing::error!(%error, "there is no socket for the metrics");
+                self.said = true;
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 impl Drop for Socket {
@@ -43,14 +69,18 @@ impl Drop for Socket {
 
 /// Listens on the socket, which every user may read: as the status, metrics are no secret.
 fn bind(path: PathBuf) -> io::Result<Socket> {
+    Ok(Socket { listener: listen(&path)?, path, said: false })
+}
+
+fn listen(path: &Path) -> io::Result<UnixListener> {
     // The run directory is this daemon's alone: what is there is an earlier one's.
-    match std::fs::remove_file(&path) {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(Socket { listener, path })
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 /// The TCP side: listens where it is told, or tries again and again.
@@ -123,7 +153,9 @@ pub async fn serve(
     run_dir: &Path,
     wanted: watch::Receiver<Option<SocketAddr>>,
 ) -> io::Result<()> {
-    let socket = bind(run_dir.join(SOCKET))?;
+    let mut socket = bind(run_dir.join(SOCKET))?;
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tcp = Tcp { wanted, listener: None, again: None };
     tcp.listen().await;
     let mut connections = JoinSet::new();
@@ -132,6 +164,10 @@ pub async fn serve(
             accepted = socket.listener.accept() => accepted.map(|(stream, _)| Accepted::Unix(stream)),
             accepted = tcp.accept() => accepted.map(Accepted::Tcp),
             Some(_) = connections.join_next() => continue,
+            _ = look.tick() => {
+                socket.look();
+                continue;
+            }
         };
         // One that is too many is closed, as is one that could not be accepted.
         match accepted {

@@ -8,6 +8,7 @@ use nlb_protocol::table::{Table, View};
 
 use super::process::Process;
 use crate::check::CheckView;
+use crate::kernel::{Counted, Fate};
 use crate::manage::{Convergence, DaemonView, StatusView, health_name, state_name};
 
 /// Values with their labels' values, in the order of the metric's labels.
@@ -205,6 +206,23 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
         Counter(|cluster| counter(cluster, "frames_sent")),
     ),
     metric(
+        "nlbd_lost_nodes",
+        "Nodes that went without a word and were not heard again; for a day.",
+        Gauge(|cluster| cluster.view.facts.lost.len() as f64),
+    ),
+    metric(
+        "nlbd_kernel_packets",
+        "Packets for the cluster MAC by what the kernel did with them. Taken: known (of clients \
+         that it knows), admitted (by the daemon). Dropped: foreign and pinned (another node takes \
+         them), not_service, unasked (no way to the daemon), no_lease (this node is fenced).",
+        Counters(&["fate"], |cluster| fates(cluster, |counted| counted.packets)),
+    ),
+    metric(
+        "nlbd_kernel_bytes",
+        "The bytes of these packets.",
+        Counters(&["fate"], |cluster| fates(cluster, |counted| counted.bytes)),
+    ),
+    metric(
         "nlbd_packets_admitted",
         "Packets of clients that the kernel did not know and that were \
          let in.",
@@ -289,6 +307,13 @@ fn counter(cluster: &Cluster, name: &str) -> f64 {
 fn checks(cluster: &Cluster, value: fn(&CheckView) -> Option<f64>) -> Samples {
     let checks = cluster.view.facts.checks.iter();
     checks.filter_map(|check| Some((vec![check.name.clone()], value(check)?))).collect()
+}
+
+/// What was counted of each fate.
+fn fates(cluster: &Cluster, value: fn(&Counted) -> u64) -> Samples {
+    let counted = |fate| cluster.view.facts.kernel.get(&fate).copied().unwrap_or_default();
+    let one = |fate: Fate| (vec![fate.name().to_owned()], value(&counted(fate)) as f64);
+    Fate::ALL.map(one).into()
 }
 
 fn local(cluster: &Cluster) -> Option<&nlb_engine::manage::NodeView> {

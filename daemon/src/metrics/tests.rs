@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use super::http::{Asked, PATIENCE, answer, parse};
 use super::process::resident;
 use super::*;
+use crate::kernel::{Counted, Fate};
 use crate::manage::{Observed, sample};
 
 fn root() -> PathBuf {
@@ -35,6 +36,8 @@ fn some_page() -> String {
         observed.observe(&Notice::Converged { epoch: Epoch(7), buckets: 2048, took });
     }
     status.facts.observed = observed;
+    let counted = Counted { packets: 12, bytes: 1500 };
+    status.facts.kernel.insert(Fate::Known, counted);
     page(daemon, vec![status])
 }
 
@@ -64,6 +67,9 @@ fn values_stand_where_they_belong() {
         "nlbd_buckets_owned{cluster=\"nlb0\"} 2048.0",
         "nlbd_drops_total{cluster=\"nlb0\",reason=\"bad_tag\"} 3.0",
         "nlbd_drops_total{cluster=\"nlb0\",reason=\"replayed\"} 5.0",
+        "nlbd_kernel_packets_total{cluster=\"nlb0\",fate=\"known\"} 12.0",
+        "nlbd_kernel_bytes_total{cluster=\"nlb0\",fate=\"known\"} 1500.0",
+        "nlbd_kernel_packets_total{cluster=\"nlb0\",fate=\"no_lease\"} 0.0",
         "nlbd_fences_total{cluster=\"nlb0\",cause=\"unheard\"} 2.0",
         "nlbd_fences_total{cluster=\"nlb0\",cause=\"too_few\"} 0.0",
         "nlbd_service_health{cluster=\"nlb0\",health=\"unknown\"} 1.0",

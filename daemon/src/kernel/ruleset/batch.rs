@@ -65,6 +65,17 @@ impl Batch {
         self.line(format_args!("delete set {table} {name}"));
     }
 
+    /// One that is there goes on.
+    pub(super) fn add_counter(&mut self, table: Table, name: &str) {
+        self.line(format_args!("add counter {table} {name}"));
+    }
+
+    /// Added first, so that it can be deleted.
+    pub(super) fn remove_counter(&mut self, table: Table, name: &str) {
+        self.add_counter(table, name);
+        self.line(format_args!("delete counter {table} {name}"));
+    }
+
     pub(super) fn flush_set(&mut self, table: Table, name: &str) {
         self.line(format_args!("flush set {table} {name}"));
     }

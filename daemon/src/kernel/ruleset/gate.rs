@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use nlb_protocol::frame::{MAGIC, VERSION};
 
 use super::batch::{Batch, Table, chain_of};
+use super::count::{self, Fate, count};
 use super::stage::{addresses, millis};
 use crate::kernel::spec::{ClusterRules, Interface};
 
@@ -28,6 +29,7 @@ pub(super) fn install(batch: &mut Batch, rules: &ClusterRules) {
     let cluster = &rules.cluster;
     batch.add_set(GATE, &lease(cluster), LEASE);
     addresses(batch, GATE, rules);
+    count::install(batch, GATE, cluster);
     for interface in &rules.interfaces {
         ingress(batch, rules, interface);
         egress(batch, rules, interface);
@@ -42,7 +44,10 @@ fn ingress(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
     let mut rule = |rule: std::fmt::Arguments<'_>| batch.rule(GATE, &chain, rule);
     // `pkttype set host`: IP takes frames to a foreign unicast MAC, TCP those to a multicast one.
     rule(format_args!("ether daddr {mac} iif @{} meta pkttype set host accept", lease(cluster)));
-    rule(format_args!("ether daddr {mac} drop comment \"no heartbeat left within the lease\""));
+    rule(format_args!(
+        "ether daddr {mac} {} drop comment \"no heartbeat left within the lease\"",
+        count(Fate::NoLease, cluster)
+    ));
     // A packet for the service in any other frame, a broadcast for instance, would reach the
     // node without passing the stage.
     for (family, set) in [("ip", "addr4"), ("ip6", "addr6")] {
@@ -115,6 +120,7 @@ pub(super) fn remove_interface(batch: &mut Batch, rules: &ClusterRules, interfac
 /// When every chain of it has gone.
 pub(super) fn remove(batch: &mut Batch, rules: &ClusterRules) {
     batch.remove_set(GATE, &lease(&rules.cluster), LEASE);
+    count::remove(batch, GATE, &rules.cluster);
     super::stage::remove_addresses(batch, GATE, rules);
 }
 

@@ -8,6 +8,7 @@ use core::time::Duration;
 use nlb_protocol::ids::BUCKETS;
 
 use super::batch::{Batch, Table, chain_of};
+use super::count::{self, Fate, count};
 use super::{Decision, Emptied, indices};
 use crate::config::Port;
 use crate::kernel::probe::QueuePath;
@@ -186,6 +187,7 @@ pub(super) fn install(
     for (name, definition) in sets(rules) {
         batch.add_set(STAGE, &name, &definition);
     }
+    count::install(batch, STAGE, cluster);
     let ports = |wanted: fn(&Port) -> Option<u16>| rules.ports.iter().filter_map(wanted);
     let tcp = ports(|port| if let Port::Tcp(port) = port { Some(*port) } else { None });
     let udp = ports(|port| if let Port::Udp(port) = port { Some(*port) } else { None });
@@ -227,7 +229,7 @@ fn service(batch: &mut Batch, rules: &ClusterRules) {
         // which must have a port of the cluster, nothing is made of them.
         rule(format_args!("ip frag-off & 0x1fff != 0 goto clients.{cluster}"));
         rule(format_args!("frag frag-off != 0 goto clients.{cluster}"));
-        rule(format_args!("drop"));
+        rule(format_args!("{} drop", count(Fate::NotService, cluster)));
     }
 
     let next = if rules.ports.is_empty() { "clients" } else { "ports" };
@@ -244,7 +246,7 @@ fn service(batch: &mut Batch, rules: &ClusterRules) {
     ));
     rule(format_args!("ip daddr @addr4.{cluster} goto {next}.{cluster}"));
     rule(format_args!("ip6 daddr @addr6.{cluster} goto {next}.{cluster}"));
-    rule(format_args!("drop"));
+    rule(format_args!("{} drop", count(Fate::NotService, cluster)));
 }
 
 /// Whether packets of clients that the kernel keeps refresh their time.
@@ -277,17 +279,17 @@ pub(super) fn clients(
     rule(format_args!("icmpv6 type {{ 1, 2, 3, 4 }} meta mark set 0x{error:08x} accept"));
     let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
     for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
-        let timeout = timeout(rules);
+        let (timeout, known) = (timeout(rules), count(Fate::Known, cluster));
         match refresh {
             Refresh::On => rule(format_args!(
-                "{source} @{set} update @{set} {{ {source} timeout {timeout} }} accept"
+                "{source} @{set} update @{set} {{ {source} timeout {timeout} }} {known} accept"
             )),
-            Refresh::Off => rule(format_args!("{source} @{set} accept")),
+            Refresh::Off => rule(format_args!("{source} @{set} {known} accept")),
         }
     }
     // Looked at only: what passes here does not prolong a refusal (SPEC 6.9).
     for (source, set) in [("ip saddr", &foreign4), ("ip6 saddr", &foreign6)] {
-        rule(format_args!("{source} @{set} drop"));
+        rule(format_args!("{source} @{set} {} drop", count(Fate::Pinned, cluster)));
     }
     // The mark holds the bucket for the next rule. (A verdict map over `jhash` makes nft 1.0.6
     // crash on listing.)
@@ -297,7 +299,7 @@ pub(super) fn clients(
     }
     let client = Mark::Client.waiting(*queue);
     rule(format_args!("meta mark @{} meta mark set 0x{client:08x} accept", filter(cluster)));
-    rule(format_args!("drop"));
+    rule(format_args!("{} drop", count(Fate::Foreign, cluster)));
 }
 
 /// To user space. Without a listener, and when the queue is full, the packet is dropped.
@@ -354,14 +356,22 @@ fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: Qu
             }
         }
     }
-    rule(format_args!("meta mark 0x{refused:08x} drop comment \"another node keeps the client\""));
+    rule(format_args!(
+        "meta mark 0x{refused:08x} {} drop comment \"another node keeps the client\"",
+        count(Fate::Pinned, cluster)
+    ));
     let list = |of: fn(Mark, u16) -> u32| {
         Mark::ALL.map(|mark| format!("0x{:08x}", of(mark, *queue))).join(", ")
     };
-    rule(format_args!("meta mark {{ {} }} meta mark set 0 accept", list(Mark::asked)));
     rule(format_args!(
-        "meta mark {{ {} }} drop comment \"user space was not asked\"",
-        list(Mark::waiting)
+        "meta mark {{ {} }} meta mark set 0 {} accept",
+        list(Mark::asked),
+        count(Fate::Admitted, cluster)
+    ));
+    rule(format_args!(
+        "meta mark {{ {} }} {} drop comment \"user space was not asked\"",
+        list(Mark::waiting),
+        count(Fate::Unasked, cluster)
     ));
 }
 
@@ -380,5 +390,6 @@ pub(super) fn remove(batch: &mut Batch, rules: &ClusterRules) {
     for (name, definition) in sets(rules) {
         batch.remove_set(STAGE, &name, &definition);
     }
+    count::remove(batch, STAGE, cluster);
     remove_addresses(batch, STAGE, rules);
 }
