@@ -94,7 +94,7 @@ fn unicast(mac: &str) -> Vec<Network> {
         network(
             "Cisco IOS, switch (what keeps the frames or the ARP answers away, where it is set)",
             "interface range PORTS-OF-THE-SERVERS\n no switchport block unicast\n no storm-control \
-             unicast\n ip arp inspection trust"
+             unicast level\n ip arp inspection trust"
                 .to_owned(),
         ),
         network(
