@@ -112,7 +112,8 @@ fn metrics_follow_what_happens() {
         let said = cluster.nodes[0].ctl(&["status"])?;
         ensure!(said.contains("one node serves alone"), "{said}");
         cluster.nodes[1].ctl(&["reload"])?;
-        cluster.wait_settled(2).map(drop)
+        cluster.wait_settled(2)?;
+        sockets_come_back(&cluster.nodes[0])
     });
 }
 
@@ -158,4 +159,20 @@ fn scrapers_come_by_socket_and_by_tcp() {
             _ => Err("it still answers".to_owned()),
         })
     });
+}
+
+/// What is removed from the run directory is there again, and said once.
+fn sockets_come_back(node: &Node) -> Result<()> {
+    for name in ["org.nlbd.Cluster", "metrics"] {
+        std::fs::remove_file(node.run_dir().join(name))?;
+    }
+    wait_for("the sockets", LIMIT, || {
+        let both = node.ctl(&["status"]).and_then(|_| of(node));
+        both.map_err(|error| format!("{error:#}"))
+    })?;
+    for words in ["somebody removed the management socket", "somebody removed the socket of the"] {
+        let said = node.log().matches(words).count();
+        ensure!(said == 1, "{words}: said {said} times");
+    }
+    Ok(())
 }

@@ -232,8 +232,9 @@ impl Name {
         }
         match listen(socket) {
             Ok(listener) => {
-                tracing::warn!(socket = %socket.display(), "somebody removed it; it is there again");
                 (self.file, self.said) = (file(socket), false);
+                let socket = socket.display();
+                tracing::warn!(%socket, "somebody removed the management socket; it is there again");
                 Some(listener)
             }
             Err(error) => {
