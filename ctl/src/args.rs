@@ -198,7 +198,8 @@ pub enum Verb {
     #[command(name = "restart-hold", alias = "restart_hold")]
     RestartHold {
         /// How long the others keep this node, 1 to 65 s; at least twice dead-after
-        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 30,
+            value_parser = clap::value_parser!(u32).range(1..=65))]
         hold: u32,
         /// Only if systemd is restarting the unit nlbd.service
         #[arg(long)]

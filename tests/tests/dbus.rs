@@ -405,3 +405,87 @@ fn a_crowd_does_not_disturb_the_heartbeats() {
         cluster.wait_settled(3).map(drop)
     });
 }
+
+/// The shipped programs, with the clients from PyPI: `NLB_PYTHON` names a Python that has them.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn programs_in_python_follow_the_cluster() {
+    let python = std::env::var("NLB_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = |module: &str| {
+        let mut tried = std::process::Command::new(&python);
+        tried.args(["-c", &format!("import {module}")]).stderr(std::process::Stdio::null());
+        tried.status().is_ok_and(|status| status.success())
+    };
+    on_a_bus(&[100, 100], |cluster, bus| {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/examples");
+        let program = |name: &str| examples.join(name).to_string_lossy().into_owned();
+        let socket = cluster.nodes[0].run_dir().join("org.nlbd.Cluster");
+        let socket = socket.to_string_lossy().into_owned();
+        let mut followed = Vec::new();
+        for (module, name, argument, words) in [
+            ("dbus_next", "follow.py", bus.address(), ["PropertiesChanged", "'Weight': 250"]),
+            ("varlink", "events.py", socket, ["nlb0 n2 active 100", "weight 250"]),
+        ] {
+            if !has(module) {
+                eprintln!("SKIPPED: {python} has no module {module}");
+                continue;
+            }
+            let output = bus.follow(&[&python, &program(name), &argument], name)?;
+            wait_words(&output, &["n1"])?;
+            followed.push((output, words));
+        }
+        cluster.nodes[1].ctl(&["set_weight", "nlb0", "250"])?;
+        bus.busctl(&set("Weight", "q", "250"))?;
+        followed.iter().try_for_each(|(output, words)| wait_words(output, words))
+    });
+}
+
+/// Whatever stands in a call: an answer comes, and the daemon goes on.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn arguments_out_of_every_range_are_answered() {
+    on_a_bus(&[100], |cluster, bus| {
+        let long = "x".repeat(60_000);
+        let texts = ["", " ", "\u{1b}[2J", "nlb0/../..", "-1", "NaN", "٣", long.as_str()];
+        let numbers = ["0", "1", "65535", "65536", "4294967295", "18446744073709551615"];
+        let mut asked = 0;
+        let mut ask = |words: &[&str]| -> Result<()> {
+            let output = bus.busctl_as(0, words)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // What busctl cannot send does not count.
+            asked += usize::from(!said.contains("Failed to parse"));
+            ensure!(
+                !said.contains("timed out") && !said.contains("disconnected"),
+                "{words:?}: {said}"
+            );
+            Ok(())
+        };
+        for text in texts {
+            for method in ["SetWeightMode", "Explain"] {
+                ask(&call(method, &["s", text]))?;
+            }
+            ask(&manager("RemoveInterface", &["ss", text, text]))?;
+            ask(&manager("CheckConfig", &["s", text]))?;
+            ask(&manager("AddInterface", &["sa{sv}", text, "1", text, "s", text]))?;
+            ask(&set("WeightMode", "s", text))?;
+            ask(&set(if text.is_empty() { "x" } else { text }, "s", text))?;
+        }
+        for number in numbers {
+            for signature in ["y", "q", "u", "t", "x", "d"] {
+                // Not a drain that begins, nor a weight that stays.
+                for method in ["SetWeight", "GetClients", "Fly"] {
+                    ask(&call(method, &[signature, number]))?;
+                }
+                ask(&set("Weight", signature, number))?;
+                ask(&set("Epoch", signature, number))?;
+            }
+            ask(&call("GetClients", &["uu", number, number]))?;
+        }
+        ensure!(asked > 150, "{asked} calls");
+        // The last weight that was in range is in force; the daemon is the same.
+        ensure!(get(bus, "Weight")? == "q 65535", "{}", get(bus, "Weight")?);
+        ensure!(cluster.nodes[0].log().matches("nlbd starts").count() == 1);
+        ensure!(!cluster.nodes[0].log().contains("broke off"), "a call broke off");
+        Ok(())
+    });
+}

@@ -213,7 +213,7 @@ fn name(node: &Node) -> &str {
 }
 
 pub(crate) fn share(buckets: u64) -> String {
-    let tenths = buckets * 1000 / BUCKETS;
+    let tenths = (buckets * 1000 + BUCKETS / 2) / BUCKETS;
     format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
