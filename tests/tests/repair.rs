@@ -50,9 +50,21 @@ fn flushed_rules_are_back_within_a_second(offload: bool) {
 }
 
 /// The chains and rules of a server, without the elements of sets and without counters.
+/// Every set and chain, each in one piece, in an order that does not tell when it was made.
 fn rules(cluster: &Cluster, index: usize) -> Result<Vec<String>> {
     let text = cluster.lab.servers[index].sh("nft -s -t list ruleset")?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    let (mut table, mut pieces) = ("", Vec::new());
+    for line in text.lines().map(str::trim).filter(|line| !matches!(*line, "" | "}")) {
+        if line.starts_with("table ") {
+            table = line;
+        } else if line.ends_with('{') {
+            pieces.push(format!("{table} {line}"));
+        } else if let Some(piece) = pieces.last_mut() {
+            *piece += &format!("\n{line}");
+        }
+    }
+    pieces.sort_unstable();
+    Ok(pieces)
 }
 
 #[test]

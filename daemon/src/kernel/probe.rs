@@ -86,10 +86,10 @@ add chain inet T c { type filter hook prerouting priority -450; policy accept; }
         what: "look at incoming frames in nftables",
         option: "CONFIG_NF_TABLES_NETDEV, CONFIG_NETFILTER_INGRESS, Linux 5.10",
         statements: "add table netdev T
-add chain netdev T c { type filter hook ingress device \"lo\" priority -510; policy accept; }
-add rule netdev T c ether daddr 02:00:00:00:00:01 meta pkttype set host accept
+add chain netdev T c { type filter hook ingress device \"lo\" priority -500; policy accept; }
+add rule netdev T c ether daddr 02:00:00:00:00:01 meta mark set 0 meta pkttype set host accept
 add table inet T
-add chain inet T c { type filter hook ingress device \"lo\" priority -500; policy accept; }
+add chain inet T c { type filter hook ingress device \"lo\" priority -510; policy accept; }
 ",
     },
     Trial {

@@ -14,6 +14,7 @@ use crate::config::Port;
 use crate::queue::{Batch, Queue};
 
 mod foreign;
+mod partial;
 
 const MODULE: &str = "kernel::tests";
 const CLUSTER: MacAddr = MacAddr([0x02, 0x4e, 0x4c, 0x42, 0x00, 0x01]);

@@ -7,11 +7,13 @@ use nlb_protocol::frame::{MAGIC, VERSION};
 
 use super::batch::{Batch, Table, chain_of};
 use super::count::{self, Fate, count};
-use super::stage::{addresses, millis};
+use super::stage::{Mark, addresses, millis};
 use crate::kernel::spec::{ClusterRules, Interface};
 
-/// Before the stage and before whatever else looks at frames.
-const INGRESS: i32 = -510;
+/// Behind the stage, which says what it let pass. While somebody takes the rules away, a frame may
+/// meet one of the two as it was and the other as it is. In this order that is no harm: without
+/// the gate nobody takes frames to a foreign MAC, and without the stage's word the gate drops.
+const INGRESS: i32 = -500;
 /// Behind everybody else's rules: a heartbeat that those drop has not left.
 const EGRESS: i32 = 510;
 /// The type of a heartbeat (SPEC 4.2).
@@ -37,15 +39,24 @@ pub(super) fn install(batch: &mut Batch, rules: &ClusterRules) {
 }
 
 fn ingress(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
-    let ClusterRules { cluster, mac, .. } = rules;
+    let ClusterRules { cluster, mac, queue, .. } = rules;
     let chain = chain_of("in", cluster, interface);
     let device = interface.name();
     batch.base_chain(GATE, &chain, &format!("ingress device \"{device}\" priority {INGRESS}"));
     let mut rule = |rule: std::fmt::Arguments<'_>| batch.rule(GATE, &chain, rule);
+    let open = format!("ether daddr {mac} iif @{}", lease(cluster));
+    let passed = Mark::passed(*queue);
     // `pkttype set host`: IP takes frames to a foreign unicast MAC, TCP those to a multicast one.
-    rule(format_args!("ether daddr {mac} iif @{} meta pkttype set host accept", lease(cluster)));
     rule(format_args!(
-        "ether daddr {mac} {} drop comment \"no heartbeat left within the lease\"",
+        "{open} meta mark 0x{passed:08x} meta mark set 0 meta pkttype set host accept"
+    ));
+    let waiting = Mark::ALL.map(|mark| format!("0x{:08x}", mark.waiting(*queue))).join(", ");
+    rule(format_args!("{open} meta mark {{ {waiting} }} meta pkttype set host accept"));
+    // A neighbour that checks its cache asks the cluster MAC itself. The daemon answers, and its
+    // packet socket sits behind this hook. The stage sees nothing but IP.
+    rule(format_args!("{open} meta protocol arp meta pkttype set host accept"));
+    rule(format_args!(
+        "ether daddr {mac} {} drop comment \"no heartbeat left within the lease, or no stage\"",
         count(Fate::NoLease, cluster)
     ));
     // A packet for the service in any other frame, a broadcast for instance, would reach the

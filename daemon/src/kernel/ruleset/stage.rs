@@ -14,8 +14,8 @@ use crate::config::Port;
 use crate::kernel::probe::QueuePath;
 use crate::kernel::spec::{ClusterRules, Interface};
 
-/// Behind the gate.
-const INGRESS: i32 = -500;
+/// Before the gate, which lets nothing pass that the stage did not.
+const INGRESS: i32 = -510;
 /// Before defragmentation (-400) and connection tracking (-200): what is not ours costs neither.
 const QUEUE: i32 = -450;
 /// Where a packet goes on that user space accepted: right behind the queue.
@@ -64,6 +64,12 @@ impl Mark {
     #[must_use]
     pub const fn asked(self, queue: u16) -> u32 {
         self.waiting(queue) | 8
+    }
+
+    /// The mark of a frame that the stage let pass, up to the gate.
+    #[must_use]
+    pub const fn passed(queue: u16) -> u32 {
+        0x4e00_0000 | (queue as u32) << 4 | 13
     }
 
     /// The mark that user space gives a packet, with which it comes out of the queue only to be
@@ -236,10 +242,8 @@ fn service(batch: &mut Batch, rules: &ClusterRules) {
     let stage = format!("stage.{cluster}");
     batch.chain(STAGE, &stage);
     let mut rule = |rule: Arguments<'_>| batch.rule(STAGE, &stage, rule);
-    // A neighbour that checks its cache asks the cluster MAC itself. The daemon answers, and its
-    // packet socket sits behind this hook; the gate stops what the kernel might say.
-    rule(format_args!("meta protocol arp accept"));
-    rule(format_args!("ip6 daddr @addr6.{cluster} icmpv6 type nd-neighbor-solicit accept"));
+    let pass = format!("meta mark set 0x{:08x} accept", Mark::passed(rules.queue));
+    rule(format_args!("ip6 daddr @addr6.{cluster} icmpv6 type nd-neighbor-solicit {pass}"));
     rule(format_args!(
         "icmpv6 type {{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
          nd-neighbor-advert, nd-redirect }} drop"
@@ -278,13 +282,14 @@ pub(super) fn clients(
     rule(format_args!("icmp type {{ 3, 4, 11, 12 }} meta mark set 0x{error:08x} accept"));
     rule(format_args!("icmpv6 type {{ 1, 2, 3, 4 }} meta mark set 0x{error:08x} accept"));
     let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
+    let pass = format!("meta mark set 0x{:08x} accept", Mark::passed(*queue));
     for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
         let (timeout, known) = (timeout(rules), count(Fate::Known, cluster));
         match refresh {
             Refresh::On => rule(format_args!(
-                "{source} @{set} update @{set} {{ {source} timeout {timeout} }} {known} accept"
+                "{source} @{set} update @{set} {{ {source} timeout {timeout} }} {known} {pass}"
             )),
-            Refresh::Off => rule(format_args!("{source} @{set} {known} accept")),
+            Refresh::Off => rule(format_args!("{source} @{set} {known} {pass}")),
         }
     }
     // Looked at only: what passes here does not prolong a refusal (SPEC 6.9).

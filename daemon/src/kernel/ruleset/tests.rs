@@ -188,6 +188,7 @@ fn no_mark_means_two_things() {
             assert!(seen.insert(mark.waiting(queue)));
             assert!(seen.insert(mark.asked(queue)));
         }
+        assert!(seen.insert(Mark::passed(queue)) && seen.insert(Mark::refused(queue)));
     }
 }
 
