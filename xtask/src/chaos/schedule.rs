@@ -243,8 +243,11 @@ fn fits(plan: &[Planned], new: &Planned) -> bool {
     let meanwhile: Vec<&Planned> =
         plan.iter().filter(|old| old.fault.lasts() && old.to + back > new.from).collect();
     let out = meanwhile.iter().filter(|old| old.fault.takes_out()).count();
+    // Whoever crashed cannot be told anything before it is back.
     let busy = |server: usize| {
-        meanwhile.iter().any(|old| old.fault.server() == Some(server) && old.to > new.from)
+        let crashed = Fault::Crash(server);
+        plan.iter().any(|old| old.fault == crashed && old.to + back > new.from)
+            || meanwhile.iter().any(|old| old.fault.server() == Some(server) && old.to > new.from)
     };
     if new.fault.server().is_some_and(busy) {
         return false;
