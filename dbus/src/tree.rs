@@ -172,6 +172,7 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("BucketsAccepted", cluster.buckets_accepted)
         .with("Health", cluster.health.as_str())
         .with("FailingChecks", failing(&cluster.checks))
+        .with("LostNodes", cluster.lost.clone())
         .moving("Checks", cluster.checks.iter().map(check).collect::<Vec<_>>())
         .moving("UptimeMs", cluster.uptime_ms)
         .moving("Clients", cluster.clients)

@@ -58,6 +58,8 @@ pub struct Cluster {
     /// `well`, `ill` or `unknown`.
     pub health: String,
     pub checks: Vec<HealthCheck>,
+    /// Id and name of each node that went without a word.
+    pub lost: Vec<(String, String)>,
 }
 
 /// A health check of the service on this node.

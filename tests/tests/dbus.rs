@@ -128,6 +128,7 @@ fn a_cluster_is_read_changed_and_followed() {
         wait_words(&gdbus, &[&removed, "NodeLeft ('0000000000000003', 'n3', 'silent')"])?;
         wait_words(&gdbus, &["TookOver (", "'node-silent', '0000000000000003', 'n3')"])?;
         wait_words(&gdbus, &["org.nlbd1.Cluster.Converged ("])?;
+        wait_words(&gdbus, &["'LostNodes': <[('0000000000000003', 'n3')]>"])?;
         cluster.nodes[2].start()?;
         let added = format!("InterfacesAdded (objectpath '{third}'");
         wait_words(&gdbus, &[&added, "NodeJoined ('0000000000000003', 'n3')"])?;

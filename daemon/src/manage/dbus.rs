@@ -209,6 +209,7 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
         health: words::health_name(local.map(|node| node.health).unwrap_or_default()).to_owned(),
         checks: facts.checks.iter().map(wire_check).collect(),
+        lost: facts.lost.iter().map(|lost| (lost.node.to_string(), lost.name.clone())).collect(),
     }
 }
 
