@@ -50,34 +50,43 @@ impl Buckets {
 
     /// Adds every bucket of `other`.
     pub fn union_with(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(mine, other)| *mine |= other);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, other)| *mine |= other);
     }
 
     /// Keeps only what `other` has too.
     pub fn intersect_with(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(mine, other)| *mine &= other);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, other)| *mine &= other);
     }
 
     /// Takes out every bucket of `other`.
     pub fn subtract(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(mine, other)| *mine &= !other);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, other)| *mine &= !other);
     }
 
     /// Whether every bucket of `other` is in this set.
     #[must_use]
     pub fn is_superset(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).all(|(mine, other)| other & !mine == 0)
+        // All of them: that is faster than to stop at the first.
+        self.0.iter().zip(&other.0).fold(0, |any, (mine, other)| any | other & !mine) == 0
     }
 
     /// Whether the sets share no bucket.
     #[must_use]
     pub fn is_disjoint(&self, other: &Self) -> bool {
-        self.0.iter().zip(other.0).all(|(mine, other)| other & mine == 0)
+        self.0.iter().zip(&other.0).fold(0, |any, (mine, other)| any | other & mine) == 0
     }
 
     /// The buckets of the set in rising order.
     pub fn iter(&self) -> impl Iterator<Item = Bucket> + '_ {
-        Bucket::all().filter(|bucket| self.contains(*bucket))
+        self.0.iter().zip(0..).flat_map(|(word, number)| {
+            let mut left = *word;
+            core::iter::from_fn(move || {
+                let bit = u16::try_from(left.trailing_zeros()).unwrap_or(0);
+                let some = left != 0;
+                left &= left.wrapping_sub(1);
+                Bucket::new(number * 64 + bit).filter(|_| some)
+            })
+        })
     }
 
     /// The set as it goes on the wire.

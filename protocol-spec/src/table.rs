@@ -26,9 +26,14 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const ROUNDS: usize = 4;
 /// The number of buckets where the arithmetic is of 64 bits.
 const SLOTS: u64 = BUCKETS as u64;
+/// The same of the nodes.
+const NODES: u64 = MAX_NODES as u64;
+/// Above every cost (SPEC 3.3.2): 65 doublings in units of 2^-32, times the greatest weight.
+const COSTS: u64 = 65 << 32 << 16;
 
 const _: () = assert!(UNIT.checked_mul(MAX_NODES as u64).is_some());
 const _: () = assert!(UNIT.checked_mul(SLOTS).is_some());
+const _: () = assert!(COSTS.checked_mul(NODES).is_some());
 
 /// The active nodes and their weights, sorted by node id, each id once, at most
 /// [`MAX_NODES`].
@@ -87,10 +92,26 @@ impl Table {
     /// The table of a view. An empty view gives a table without owners.
     #[must_use]
     pub fn build(view: &View) -> Self {
+        let draws: Vec<Draws> = view.members().iter().map(|(id, _)| Draws::new(*id)).collect();
+        Self::assign(view, |position, bucket| draws[position].draw(bucket))
+    }
+
+    /// The same from the draws of its members, in their order, for whoever makes many tables of
+    /// the same nodes.
+    ///
+    /// # Panics
+    /// If there are not as many as members.
+    #[must_use]
+    pub fn build_from(view: &View, draws: &[&AllDraws]) -> Self {
+        assert_eq!(draws.len(), view.members().len(), "each member has its draws");
+        Self::assign(view, |position, bucket| draws[position].0[bucket])
+    }
+
+    fn assign(view: &View, draw: impl Fn(usize, usize) -> u64) -> Self {
         let quotas = quotas(view.members());
         let members: Vec<_> =
             view.members().iter().zip(&quotas).map(|((id, _), quota)| (*id, *quota)).collect();
-        let owners = assign(view.members(), &quotas);
+        let owners = assign(view.members(), &quotas, draw);
         Self { members, owners }
     }
 
@@ -113,6 +134,32 @@ impl Table {
         let Some(position) = self.position(node) else { return Buckets::EMPTY };
         Bucket::all()
             .filter(|bucket| usize::from(self.owners[bucket.index()]) == position)
+            .collect()
+    }
+
+    /// Those of `buckets` whose owners are among these.
+    #[must_use]
+    pub fn owned(&self, buckets: &Buckets, by: impl Fn(NodeId) -> bool) -> Buckets {
+        let by: Vec<bool> = self.members.iter().map(|(node, _)| by(*node)).collect();
+        let owned =
+            |bucket: &Bucket| by.get(usize::from(self.owners[bucket.index()])) == Some(&true);
+        buckets.iter().filter(owned).collect()
+    }
+
+    /// Who owns any of `buckets`, in rising order.
+    #[must_use]
+    pub fn owners_of(&self, buckets: &Buckets) -> Vec<NodeId> {
+        let mut some = vec![false; self.members.len()];
+        for bucket in buckets.iter() {
+            if let Some(some) = some.get_mut(usize::from(self.owners[bucket.index()])) {
+                *some = true;
+            }
+        }
+        self.members
+            .iter()
+            .zip(some)
+            .filter(|(_, some)| *some)
+            .map(|((node, _), _)| *node)
             .collect()
     }
 
@@ -165,33 +212,52 @@ fn quotas(members: &[(NodeId, Weight)]) -> Vec<u16> {
 /// What the draws of one node are made of (SPEC 3.3.2).
 struct Draws {
     seed: u64,
-    rounds: [u64; ROUNDS],
-    weight: u64,
+    /// Of each round what is multiplied by and what is added.
+    rounds: [(u64, u64); ROUNDS],
+}
+
+/// What one node draws for every bucket (SPEC 3.3.2): all that a table takes of it besides its
+/// weight, and by far the most work. 32 KiB.
+#[derive(Debug, Clone)]
+pub struct AllDraws(Box<[u64]>);
+
+impl AllDraws {
+    /// The draws of a node.
+    #[must_use]
+    pub fn of(node: NodeId) -> Self {
+        let draws = Draws::new(node);
+        Self((0..BUCKETS).map(|bucket| draws.draw(bucket)).collect())
+    }
 }
 
 impl Draws {
-    fn new((id, weight): (NodeId, Weight)) -> Self {
+    fn new(id: NodeId) -> Self {
         let seed = mix(id.0.wrapping_add(GOLDEN));
-        let rounds = core::array::from_fn(|round| stream(seed, round as u64));
-        Self { seed, rounds, weight: weight.get().into() }
+        let rounds = core::array::from_fn(|round| {
+            let key = stream(seed, round as u64);
+            ((key % SLOTS) | 1, key >> 32)
+        });
+        Self { seed, rounds }
     }
 
-    /// How dear a bucket is to the node and the node to the bucket: lower is better, for both.
+    /// How dear a bucket is to the node and the node to the bucket, for each unit of its weight:
+    /// lower is better, for both.
     ///
-    /// An exponentially distributed number times the weight. By itself that is weighted
+    /// An exponentially distributed number. Times the weight that is by itself weighted
     /// rendezvous, so the quotas have little left to correct.
-    fn cost(&self, bucket: u64) -> u64 {
+    fn draw(&self, bucket: usize) -> u64 {
+        let bucket = bucket as u64;
         let rank = self.rank(bucket);
         // Below the rank, bits that keep two nodes from a tie.
         let draw = (rank << 52) | (stream(self.seed, ROUNDS as u64 + bucket) >> 12) | 1;
-        exponential(draw) * self.weight
+        exponential(draw)
     }
 
     /// The place of the bucket among all for this node. A permutation, because that spreads more
     /// evenly than independent draws.
     fn rank(&self, bucket: u64) -> u64 {
-        self.rounds.iter().fold(bucket, |x, key| {
-            let x = (x * ((key % SLOTS) | 1) + (key >> 32)) % SLOTS;
+        self.rounds.iter().fold(bucket, |x, (factor, summand)| {
+            let x = (x * factor + summand) % SLOTS;
             x ^ (x >> 6)
         })
     }
@@ -221,34 +287,40 @@ const fn mix(mut z: u64) -> u64 {
 
 /// Deferred acceptance (SPEC 3.3.3): every bucket asks the nodes from its best on; a node keeps the
 /// best that asked, up to its quota, and sends the rest on.
-fn assign(members: &[(NodeId, Weight)], quotas: &[u16]) -> Box<[u8; BUCKETS]> {
+fn assign(
+    members: &[(NodeId, Weight)],
+    quotas: &[u16],
+    draw: impl Fn(usize, usize) -> u64,
+) -> Box<[u8; BUCKETS]> {
     let mut owners = Box::new([0; BUCKETS]);
     let count = members.len();
     if count == 0 {
         return owners;
     }
-    let draws: Vec<Draws> = members.iter().copied().map(Draws::new).collect();
-    let mut costs = Vec::with_capacity(BUCKETS * count);
-    for bucket in 0..SLOTS {
-        costs.extend(draws.iter().map(|draws| draws.cost(bucket)));
+    // Costs with the position behind: in this order a bucket asks, and no two are equal.
+    let mut offers = Vec::with_capacity(BUCKETS * count);
+    for bucket in 0..BUCKETS {
+        offers.extend(members.iter().enumerate().map(|(position, (_, weight))| {
+            draw(position, bucket) * u64::from(weight.get()) * NODES + position as u64
+        }));
     }
-    // The cost and position of the node that a bucket asked last.
-    let mut asked: Vec<Option<(u64, usize)>> = vec![None; BUCKETS];
+    // The offer that a bucket made last. No cost is zero, so none is below the first.
+    let mut asked = vec![0; BUCKETS];
     let mut kept: Vec<BinaryHeap<(u64, usize)>> =
         quotas.iter().map(|quota| BinaryHeap::with_capacity(usize::from(*quota) + 1)).collect();
     for first in 0..BUCKETS {
         let mut homeless = Some(first);
         while let Some(bucket) = homeless {
-            let row = &costs[bucket * count..(bucket + 1) * count];
-            let next = row
-                .iter()
-                .enumerate()
-                .map(|(position, cost)| (*cost, position))
-                .filter(|next| asked[bucket].is_none_or(|last| *next > last))
-                .min();
+            let row = &offers[bucket * count..(bucket + 1) * count];
+            let last = asked[bucket];
+            let behind = |offer: &u64| if *offer > last { *offer } else { u64::MAX };
+            let next = row.iter().map(behind).min().unwrap_or(u64::MAX);
             // The quotas add up to the buckets, so nobody is refused everywhere.
-            let Some((cost, position)) = next else { break };
+            if next == u64::MAX {
+                break;
+            }
             asked[bucket] = next;
+            let (cost, position) = (next / NODES, usize::try_from(next % NODES).unwrap_or(0));
             kept[position].push((cost, bucket));
             homeless = if kept[position].len() > usize::from(quotas[position]) {
                 kept[position].pop().map(|(_, worst)| worst)

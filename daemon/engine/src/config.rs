@@ -1,7 +1,9 @@
 //! What an engine is made with.
 
 use core::time::Duration;
+use std::sync::Arc;
 
+use nlb_protocol::table::{Table, View};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 
 /// The timers of a cluster; all others are fractions of these (SPEC 6.2).
@@ -155,6 +157,15 @@ pub struct Config {
     pub min_members: usize,
     /// The bounds.
     pub limits: Limits,
+    /// What makes the table of a view: [`make_table`], or what gives the same. (Whoever runs many
+    /// engines that see the same views makes each table once.)
+    pub tables: fn(&View) -> Arc<Table>,
+}
+
+/// The table of a view.
+#[must_use]
+pub fn make_table(view: &View) -> Arc<Table> {
+    Arc::new(Table::build(view))
 }
 
 impl Config {

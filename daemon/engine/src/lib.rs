@@ -12,7 +12,7 @@ pub mod packet;
 pub mod plan;
 pub mod time;
 
-pub use config::{Config, Limits, Timing};
+pub use config::{Config, Limits, Timing, make_table};
 pub use engine::{Drain, Engine, Life, Saved, Transmit, Withdraw, frames_bound};
 pub use notice::{FenceCause, Notice};
 pub use packet::{ClientPacket, DropCause, Finding, PacketId, Verdict};

@@ -7,7 +7,7 @@ use core::time::Duration;
 use nlb_engine::manage::Command;
 use nlb_engine::{
     ClientPacket, Config, Engine, Finding, Generation, Limits, PacketId, Time, Timing, Verdict,
-    Withdraw, frames_bound,
+    Withdraw, frames_bound, make_table,
 };
 use nlb_protocol::frame::{
     Frame, Header, Health, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry,
@@ -34,6 +34,7 @@ fn config() -> Config {
         offload: true,
         min_members: 1,
         limits: LIMITS,
+        tables: make_table,
     }
 }
 

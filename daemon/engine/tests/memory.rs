@@ -4,7 +4,9 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use nlb_engine::{ClientPacket, Config, Engine, Limits, PacketId, Time, Timing, Verdict};
+use nlb_engine::{
+    ClientPacket, Config, Engine, Limits, PacketId, Time, Timing, Verdict, make_table,
+};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 
 const CLIENTS: u32 = 200_000;
@@ -26,6 +28,7 @@ fn engine(node: u64, now: Time) -> Engine {
         offload: true,
         min_members: 1,
         limits: Limits::default(),
+        tables: make_table,
     };
     Engine::new(config, now)
 }

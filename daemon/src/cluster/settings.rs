@@ -1,6 +1,6 @@
 //! What a cluster's configuration means to the engine and to the kernel.
 
-use nlb_engine::{Config as EngineConfig, Limits};
+use nlb_engine::{Config as EngineConfig, Limits, make_table};
 use nlb_protocol::{Incarnation, Weight};
 
 use crate::config::{ClusterConfig, NodeConfig};
@@ -27,6 +27,7 @@ pub(super) fn engine_config(
         offload: config.offload,
         min_members: config.min_members,
         limits: Limits::default(),
+        tables: make_table,
     }
 }
 

@@ -19,13 +19,36 @@ fn quotas_follow_the_inverse_weights() {
 #[test]
 fn every_node_ranks_the_buckets_by_a_permutation() {
     for id in [0, 1, 2, 0x0123_4567_89ab_cdef, u64::MAX] {
-        let draws = Draws::new((NodeId(id), Weight::DEFAULT));
+        let draws = Draws::new(NodeId(id));
         let mut seen = vec![false; BUCKETS];
         for bucket in 0..SLOTS {
             seen[usize::try_from(draws.rank(bucket)).unwrap()] = true;
         }
         assert!(seen.into_iter().all(|seen| seen), "node {id:#x}");
     }
+}
+
+#[test]
+fn a_table_from_draws_made_before_is_the_same() {
+    for weights in [&[100, 100, 200][..], &[1, 65_535], &[7; 64], &[9], &[]] {
+        let view = View::new(members(weights));
+        let draws: Vec<_> = view.members().iter().map(|(node, _)| AllDraws::of(*node)).collect();
+        let draws: Vec<_> = draws.iter().collect();
+        assert_eq!(Table::build_from(&view, &draws), Table::build(&view));
+    }
+}
+
+#[test]
+fn parts_of_a_table_are_parts_of_the_whole() {
+    let table = Table::build(&View::new(members(&[100, 100, 200])));
+    let some: Buckets = Bucket::all().step_by(3).collect();
+    let mut expected = table.of(NodeId(2));
+    expected.union_with(&table.of(NodeId(3)));
+    expected.intersect_with(&some);
+    assert_eq!(table.owned(&some, |node| node > NodeId(1)), expected);
+    assert_eq!(table.owners_of(&some), [NodeId(1), NodeId(2), NodeId(3)]);
+    assert_eq!(table.owners_of(&table.of(NodeId(2))), [NodeId(2)]);
+    assert_eq!(table.owners_of(&Buckets::EMPTY), []);
 }
 
 // SPEC 3.3.2

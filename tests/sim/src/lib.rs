@@ -19,6 +19,7 @@ pub mod run;
 pub mod scenario;
 pub mod schedule;
 pub mod shrink;
+mod tables;
 pub mod world;
 
 pub use mutate::Mutation;

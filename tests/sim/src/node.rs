@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use nlb_engine::packet::ClientPacket;
 use nlb_engine::{Config, Engine, Generation, Limits, Saved, Time, Timing};
 use nlb_protocol::frame::Frame;
-use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
+use nlb_protocol::{Buckets, ClusterId, Incarnation, NodeId, Sequence, Weight};
 
 use crate::kernel::Kernel;
 use crate::rng::{Chance, Rng};
 use crate::schedule::{NodeSpec, Schedule, Wake};
+use crate::tables;
 
 /// Frames that wait in the socket of a stopped process.
 pub const SOCKET: usize = 256;
@@ -72,6 +73,8 @@ pub struct Node {
     pub bytes: usize,
     /// When a frame last left.
     pub spoke: u64,
+    /// What it accepted, and nobody else did, when that was last looked at.
+    pub alone_in: Option<Buckets>,
     spec: NodeSpec,
     offset: u64,
     /// With a clock that stands still while stopped: how long it stood.
@@ -116,6 +119,7 @@ impl Node {
             frames: VecDeque::new(),
             bytes: 0,
             spoke: 0,
+            alone_in: None,
             spec,
             offset: chance.range(100, 10_000) * 1_000_000_000,
             stood: 0,
@@ -179,6 +183,7 @@ pub fn config(id: u64, incarnation: Incarnation, timing: Timing, sticky_idle: Du
         offload: true,
         min_members: 1,
         limits: Limits::default(),
+        tables: tables::remembered,
     }
 }
 

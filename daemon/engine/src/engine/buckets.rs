@@ -76,9 +76,9 @@ impl Engine {
     /// for dead-after, or it takes too long in all (SPEC 6.6.1).
     fn is_release_overdue(&mut self, surplus: &Buckets) -> bool {
         let mark = self.moving.mark().0;
-        let table = &self.view.table;
-        let owners = self.peers.iter().filter(|(node, _)| !table.of(*node).is_disjoint(surplus));
-        let held = owners.map(|(_, peer)| peer.holds.0.min(mark)).sum::<u64>();
+        let owners = self.view.table.owners_of(surplus);
+        let owners = owners.iter().filter_map(|node| self.peers.get(*node));
+        let held = owners.map(|peer| peer.holds.0.min(mark)).sum::<u64>();
         self.moving.note_score(held.saturating_add(self.log.told().0.min(mark)), self.now);
         let waits = self.moving.waits_since();
         waits.is_some_and(|since| self.now.since(since) >= self.config.timing.dead_after)
@@ -94,25 +94,18 @@ impl Engine {
     /// pinned, but for the latest. As long as a third would keep them from accepting, nothing is
     /// released: the view may change once more before they could.
     fn ready_to_go(&self, surplus: &Buckets) -> Buckets {
-        let mut ready = Buckets::EMPTY;
         if !self.view.is_named() {
-            return ready;
+            return Buckets::EMPTY;
         }
         if self.view.view.members().is_empty() {
             // Nobody is there to take them.
             return surplus.clone();
         }
         if !self.all_agree() {
-            return ready;
+            return Buckets::EMPTY;
         }
-        for (node, _) in self.view.view.members() {
-            let caught_up = |peer: &&Peer| peer.holds >= self.moving.mark();
-            if self.peers.get(*node).as_ref().is_some_and(caught_up) {
-                ready.union_with(&self.view.table.of(*node));
-            }
-        }
-        ready.intersect_with(surplus);
-        ready
+        let caught_up = |peer: &Peer| peer.holds >= self.moving.mark();
+        self.view.table.owned(surplus, |node| self.peers.get(node).is_some_and(caught_up))
     }
 
     /// Whether the logs of all peers are held. One that cannot be had must not keep this node from

@@ -98,19 +98,17 @@ impl Engine {
     /// Who is named by peers that are fresh, and not heard: by whom, and the latest of its
     /// heartbeats that anybody named.
     fn named_unheard(&self) -> BTreeMap<NodeId, Unheard> {
-        let (me, now) = (self.config.node, self.now);
+        let now = self.now;
         let mut named: BTreeMap<NodeId, Unheard> = BTreeMap::new();
         for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
-            for ack in &peer.says.peers {
-                if ack.node != me && !self.peers.contains(ack.node) {
-                    let until = peer.heard + peer.says.hold;
-                    let new = Unheard { since: now, via, ack: *ack, rose: now, until };
-                    let latest = named.entry(ack.node).or_insert(new);
-                    if later16(ack.sequence_low, latest.ack.sequence_low) {
-                        latest.ack = *ack;
-                    }
-                    latest.until = latest.until.max(until);
+            for ack in &peer.strangers {
+                let until = peer.heard + peer.says.hold;
+                let new = Unheard { since: now, via, ack: *ack, rose: now, until };
+                let latest = named.entry(ack.node).or_insert(new);
+                if later16(ack.sequence_low, latest.ack.sequence_low) {
+                    latest.ack = *ack;
                 }
+                latest.until = latest.until.max(until);
             }
         }
         named

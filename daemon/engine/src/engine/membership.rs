@@ -242,10 +242,8 @@ impl Engine {
 
     /// Whether everyone whom the peers name is heard.
     fn hears_all_named(&self) -> bool {
-        let me = self.config.node;
-        let fresh = self.peers.iter().filter(|(_, peer)| self.is_fresh(peer));
-        let mut named = fresh.flat_map(|(_, peer)| &peer.says.peers);
-        named.all(|ack| ack.node == me || self.peers.contains(ack.node))
+        let mut fresh = self.peers.iter().filter(|(_, peer)| self.is_fresh(peer));
+        fresh.all(|(_, peer)| peer.strangers.is_empty())
     }
 
     /// R1: the conditions under which a joining node takes part.

@@ -150,7 +150,7 @@ impl Engine {
             state: State::Joining,
             cause: None,
             membership: Membership::new(now),
-            peers: Peers::default(),
+            peers: Peers::new(config.node),
             view: ViewState::new(config.seed, now),
             accepts: Buckets::EMPTY,
             moving: Moving::default(),

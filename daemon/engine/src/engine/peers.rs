@@ -33,6 +33,10 @@ pub(super) struct Peer {
     pub(super) appeared: Time,
     /// The latest heartbeat.
     pub(super) says: Heartbeat,
+    /// How many buckets it shows.
+    pub(super) shows: usize,
+    /// Whom it names, and this node does not hear.
+    pub(super) strangers: Vec<PeerAck>,
     /// Which heartbeat of this node the peer heard last; `None`: it does not hear this life.
     pub(super) acked: Option<Sequence>,
     /// How many buckets of ours it showed in its latest heartbeat.
@@ -97,13 +101,19 @@ struct Past {
 }
 
 /// Everyone who is heard.
-#[derive(Debug, Clone, Hash, Default)]
+#[derive(Debug, Clone, Hash)]
 pub(super) struct Peers {
+    me: NodeId,
     map: BTreeMap<NodeId, Peer>,
     retired: VecDeque<Past>,
 }
 
 impl Peers {
+    /// Nobody is heard by `me`.
+    pub(super) const fn new(me: NodeId) -> Self {
+        Self { me, map: BTreeMap::new(), retired: VecDeque::new() }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.map.iter().map(|(node, peer)| (*node, peer))
     }
@@ -163,13 +173,47 @@ impl Peers {
         }
     }
 
+    /// Takes up a node that was not heard, in its first heartbeat.
     pub(super) fn insert(&mut self, node: NodeId, peer: Peer) {
+        let says = peer.says.clone();
         self.map.insert(node, peer);
+        self.hear(node, says);
+        self.sort_out_strangers();
+    }
+
+    /// A peer's latest heartbeat.
+    pub(super) fn hear(&mut self, node: NodeId, says: Heartbeat) {
+        let strangers = self.strangers(&says);
+        if let Some(peer) = self.map.get_mut(&node) {
+            peer.shows = says.accepts.len();
+            peer.strangers = strangers;
+            peer.says = says;
+        }
+    }
+
+    /// Whom a heartbeat names and this node does not hear. Both rise by id, so one walk tells.
+    fn strangers(&self, says: &Heartbeat) -> Vec<PeerAck> {
+        let mut heard = self.map.keys().peekable();
+        let mut is_heard = |node: NodeId| {
+            while heard.next_if(|known| **known < node).is_some() {}
+            heard.peek() == Some(&&node)
+        };
+        let unheard = |ack: &&PeerAck| !is_heard(ack.node) && ack.node != self.me;
+        says.peers.iter().filter(unheard).copied().collect()
+    }
+
+    /// Who is heard has changed.
+    fn sort_out_strangers(&mut self) {
+        let found = self.map.values().map(|peer| self.strangers(&peer.says)).collect::<Vec<_>>();
+        for (peer, strangers) in self.map.values_mut().zip(found) {
+            peer.strangers = strangers;
+        }
     }
 
     /// Takes a peer out and remembers its life. `replaced`: another life has begun.
     pub(super) fn retire(&mut self, node: NodeId, replaced: bool, now: Time) -> Option<Peer> {
         let peer = self.map.remove(&node)?;
+        self.sort_out_strangers();
         if self.retired.len() >= RETIRED {
             self.retired.pop_front();
         }

@@ -141,6 +141,8 @@ impl Engine {
             latest: sequence.low16(),
             appeared: self.now,
             says,
+            shows: 0,
+            strangers: Vec::new(),
             acked,
             overlap: 0,
             name: String::new(),
@@ -177,8 +179,8 @@ impl Engine {
             // It lost this node just now: that is not the beginning of an acquaintance.
             peer.appeared = Time::ZERO;
         }
-        peer.says = says;
         peer.acked = acked;
+        self.peers.hear(node, says);
         if before.0 != after.0 {
             self.notify(Notice::PeerState { node, from: before.0, to: after.0 });
         }

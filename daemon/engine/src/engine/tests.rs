@@ -7,7 +7,7 @@ use nlb_protocol::frame::{Frame, Header, Information, Load, Message, State};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
 
 use super::Engine;
-use crate::config::{Config, Limits, Timing};
+use crate::config::{Config, Limits, Timing, make_table};
 use crate::manage::{Command, Outcome};
 use crate::notice::{FenceCause, Notice};
 use crate::packet::{ClientPacket, PacketId, Verdict};
@@ -27,6 +27,7 @@ pub(super) fn config(node: u64) -> Config {
         offload: true,
         min_members: 1,
         limits: Limits::default(),
+        tables: make_table,
     }
 }
 

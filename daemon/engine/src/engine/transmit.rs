@@ -123,7 +123,8 @@ impl Engine {
         let gap = self.request_gap();
         let ask = peer.pins.ask_at(gap);
         // It shows a bucket that shall be this node's: it waits until its pins are known here.
-        let waits = peer.hears_us() && !peer.says.accepts.is_disjoint(&self.view.mine);
+        let waits =
+            peer.hears_us() && peer.shows > 0 && !peer.says.accepts.is_disjoint(&self.view.mine);
         let acknowledge = || peer.pins.acknowledge_at(gap, self.config.timing.heartbeat);
         (ask, waits.then(acknowledge).flatten())
     }

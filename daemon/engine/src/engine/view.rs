@@ -1,5 +1,7 @@
 //! View, epoch, table: R2, R3 (SPEC 6.4, 6.5).
 
+use std::sync::Arc;
+
 use nlb_protocol::frame::State;
 use nlb_protocol::table::{Table, View};
 use nlb_protocol::{Buckets, Digest, Epoch, NodeId, Weight};
@@ -14,7 +16,9 @@ use crate::time::Time;
 pub(super) struct ViewState {
     pub(super) view: View,
     pub(super) digest: Digest,
-    pub(super) table: Table,
+    /// The hash seed that is in the digest.
+    seed: u32,
+    pub(super) table: Arc<Table>,
     pub(super) epoch: Epoch,
     /// The highest epoch that anybody named.
     highest: Epoch,
@@ -35,9 +39,10 @@ impl ViewState {
         let view = View::default();
         let digest = view.digest(seed);
         Self {
-            table: Table::build(&view),
+            table: Arc::default(),
             view,
             digest,
+            seed,
             epoch: Epoch(0),
             highest: Epoch(0),
             named: (Epoch(0), digest),
@@ -75,9 +80,8 @@ impl Engine {
             .filter(|(_, peer)| peer.says.state == State::Active && peer.hears_us())
             .map(|(node, peer)| (node, peer.says.weight));
         let view = View::new(me.into_iter().chain(others));
-        let digest = view.digest(self.seed);
-        if digest != self.view.digest || view != self.view.view {
-            self.change_view(view, digest);
+        if self.seed != self.view.seed || view != self.view.view {
+            self.change_view(view);
         } else if self.view.highest > self.view.epoch {
             self.view.epoch = self.view.highest;
             self.view.converged = false;
@@ -86,13 +90,14 @@ impl Engine {
         self.name_view();
     }
 
-    fn change_view(&mut self, view: View, digest: Digest) {
+    fn change_view(&mut self, view: View) {
         let epoch = Epoch(self.view.highest.max(self.view.epoch).0.saturating_add(1));
-        self.view.table = Table::build(&view);
+        let digest = view.digest(self.seed);
+        self.view.table = (self.config.tables)(&view);
         self.view.mine = self.view.table.of(self.config.node);
         self.view.epoch = epoch;
         self.view.highest = epoch;
-        self.view.digest = digest;
+        (self.view.digest, self.view.seed) = (digest, self.seed);
         self.view.changed = self.now;
         self.view.converged = false;
         let members = view.members().len();
@@ -128,7 +133,7 @@ impl Engine {
         if !key.0.is_empty() && self.state == State::Active {
             let members = self.view.view.members().iter().copied();
             let rest = View::new(members.filter(|(node, _)| !key.0.contains(node)));
-            self.view.late_mine = Table::build(&rest).of(self.config.node);
+            self.view.late_mine = (self.config.tables)(&rest).of(self.config.node);
         }
         self.view.late = key;
     }
@@ -163,12 +168,10 @@ impl Engine {
         settled
             && self.view.is_named()
             && self.peers.iter().all(|(node, peer)| match peer.says.state {
-                State::Active => {
-                    self.agrees(peer) && peer.says.accepts.len() == self.view.table.share(node)
-                }
+                State::Active => self.agrees(peer) && peer.shows == self.view.table.share(node),
                 State::Joining => self.agrees(peer),
                 State::Draining | State::Fenced | State::Leaving | State::Restarting => {
-                    peer.says.accepts.is_empty()
+                    peer.shows == 0
                 }
             })
     }

@@ -132,9 +132,16 @@ impl World {
         node.engine.as_ref().filter(|_| node.kernel.is_open(self.now))
     }
 
-    /// I1 by bucket.
+    /// I1 by bucket. What was no other's when it was last looked at, with the gate open ever
+    /// since, is another's only if that one accepted it meanwhile, and was looked at for it.
     pub(super) fn check_buckets(&mut self, index: usize) {
-        let Some(mine) = self.open(index).map(Engine::accepts) else { return };
+        let Some(mine) = self.open(index).map(Engine::accepts) else {
+            self.nodes[index].alone_in = None;
+            return;
+        };
+        if self.nodes[index].alone_in.as_ref() == Some(mine) {
+            return;
+        }
         let mut found = None;
         for other in (0..self.nodes.len()).filter(|other| *other != index) {
             let Some(theirs) = self.open(other).map(Engine::accepts) else { continue };
@@ -144,7 +151,10 @@ impl World {
                 found = Some((other, shared.len()));
             }
         }
+        let alone = found.is_none().then(|| mine.clone());
+        self.nodes[index].alone_in = alone;
         let Some((other, buckets)) = found else { return };
+        self.nodes[other].alone_in = None;
         if self.between(index, other, self.now).0 == Between::Nothing {
             let (at, nodes) = (self.now, (index, other));
             self.check.violations.push(Violation::BucketShared { at, nodes, buckets });

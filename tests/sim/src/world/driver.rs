@@ -167,6 +167,9 @@ impl World {
         let leaves = self.links.all() & !node.down;
         node.sequence = frame.header.sequence;
         if matches!(frame.message, Message::Heartbeat(_)) {
+            if !node.kernel.is_open(now) {
+                node.alone_in = None;
+            }
             node.kernel.heartbeat_left(leaves, now, closes);
             node.latest = frame.header.sequence.low16();
             node.spoke = if leaves == 0 { node.spoke } else { now };
