@@ -159,8 +159,11 @@ pub struct Config {
     pub limits: Limits,
     /// What makes the table of a view: [`make_table`], or what gives the same. (Whoever runs many
     /// engines that see the same views makes each table once.)
-    pub tables: fn(&View) -> Arc<Table>,
+    pub tables: Tables,
 }
+
+/// What makes tables.
+pub type Tables = fn(&View) -> Arc<Table>;
 
 /// The table of a view.
 #[must_use]

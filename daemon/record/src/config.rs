@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use nlb_engine::{Config, Limits, Timing};
+use nlb_engine::{Config, Limits, Timing, make_table};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,7 @@ impl Start {
                 pins: self.limit_pins,
                 held: self.limit_held,
             },
+            tables: make_table,
         })
     }
 }

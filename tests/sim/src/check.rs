@@ -39,6 +39,13 @@ pub enum Violation {
         /// From, to.
         nodes: (usize, usize),
     },
+    /// A node became active although a peer that it hears does not hear it (SPEC 6.3.6a).
+    JoinedUnheard {
+        /// When.
+        at: u64,
+        /// Who, and by whom it is not heard.
+        nodes: (usize, usize),
+    },
     /// I3: not settled in time.
     NotSettled {
         /// When.
@@ -124,7 +131,9 @@ pub struct Excused {
     pub partition: u64,
     /// Packets answered twice across a one-way cut.
     pub one_way: u64,
-    /// How long after the cut, in nanoseconds, the last of those was.
+    /// How long, in nanoseconds, one such pair went on doing so.
+    pub one_way_for: u64,
+    /// How long after the latest change of their links the last of those was.
     pub one_way_after: u64,
     /// Clients moved across a cut.
     pub moved: u64,
@@ -143,6 +152,9 @@ pub struct Checker {
     pub violations: Vec<Violation>,
     /// What may.
     pub excused: Excused,
+    /// Between which nodes a packet was answered twice across a one-way cut: since when without a
+    /// break of dead-after, and when last.
+    pub one_way: BTreeMap<(usize, usize), (u64, u64)>,
     /// The longest time between a packet and its answer.
     pub longest_wait: u64,
     /// Answers that had to wait at all.

@@ -12,6 +12,7 @@ pub(crate) enum Op {
     Return,
     Pause,
     Stall,
+    Stale,
     Weight,
     Burst,
     Leave,
@@ -180,6 +181,7 @@ impl Draw {
                 let us = self.rng.range(self.unit / 1000, self.unit * 8 / 100);
                 self.add(Fault::Pause { node, us, first: Wake::Packets });
             }
+            Op::Stale => self.stale(node),
             Op::Weight => {
                 let weight = [1, 50, 100, 100, 200, 300, 65_535][self.rng.index(7)];
                 self.add(Fault::Weight(node, weight));
@@ -250,6 +252,36 @@ impl Draw {
         if self.rng.chance(200_000) {
             let other = self.node();
             self.add(Fault::Pause { node: other, us, first });
+        }
+    }
+
+    /// A node dies; others stop while its kernel still answers, and go on when it certainly does
+    /// not, with what came in between still to be read.
+    fn stale(&mut self, node: usize) {
+        self.down.push(node);
+        self.add(Fault::Crash(node));
+        for other in (1..=self.nodes).filter(|other| *other != node) {
+            if self.rng.chance(600_000) {
+                let after = self.rng.range(self.unit / 10, self.unit * 4 / 10);
+                let us = self.rng.range(self.unit / 5, self.unit * 7 / 10);
+                let first = [Wake::Packets, Wake::Timer, Wake::Frames][self.rng.index(3)];
+                self.add_at(self.now + after, Fault::Pause { node: other, us, first });
+            }
+        }
+    }
+
+    /// One of these sets, for good. Often while a node is away, which comes back afterwards.
+    pub(crate) fn stand(&mut self, sets: &[Vec<Fault>]) {
+        let set = &sets[self.rng.index(sets.len())];
+        let away = Some(self.node()).filter(|_| self.rng.chance(500_000));
+        if let Some(node) = away {
+            self.add(Fault::Crash(node));
+            self.wait(0, 300);
+        }
+        set.iter().for_each(|fault| self.add(fault.clone()));
+        if let Some(node) = away {
+            self.wait(0, 300);
+            self.add(Fault::Boot(node));
         }
     }
 

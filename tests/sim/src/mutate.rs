@@ -6,7 +6,9 @@ use nlb_protocol::NodeId;
 use nlb_protocol::frame::{Frame, Heartbeat, Message, PeerAck, PinEntry, State};
 
 use crate::node::Node;
-use crate::scenario::Scenario::{self, Chaos, Churn, Cuts, Deaf, Noisy, Partitions, Planned};
+use crate::scenario::Scenario::{
+    self, Chaos, Churn, Cuts, Noisy, Partitions, Planned, Stalls, Standing,
+};
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -128,7 +130,8 @@ impl Mutation {
         match self {
             Self::FakeAgreement | Self::EarlyFilter => &[Chaos, Planned],
             Self::NoPins | Self::NoPinVersion | Self::NoRequests => &[Chaos, Planned, Noisy],
-            Self::AlwaysWitness => &[Chaos, Deaf],
+            Self::AlwaysWitness | Self::JoinUnasked => &[Standing],
+            Self::ArrivalNow | Self::PacketsNow => &[Stalls],
             Self::AlwaysHeard | Self::ServeBlind | Self::NoHearsay => &[Chaos, Cuts],
             Self::IgnoreForget => &[Chaos, Partitions],
             _ => &[Chaos, Churn],

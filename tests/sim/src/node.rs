@@ -33,6 +33,14 @@ pub struct Node {
     pub saved: Option<Saved>,
     /// After a planned restart: until when the kernel answers alone.
     pub held_until: u64,
+    /// Who did not know then that its kernel goes on: a bit for each node.
+    pub unknown_to: u64,
+    /// When its process last stopped, and who restarted then as far as it knew.
+    pub stopped: u64,
+    /// See `stopped`.
+    pub knew: u64,
+    /// When its process started.
+    pub booted: u64,
     /// After how long the next process comes, once this one has ended for a restart.
     pub returns: Option<u64>,
     /// The incarnation of this life.
@@ -99,6 +107,10 @@ impl Node {
             kept: 0,
             saved: None,
             held_until: 0,
+            unknown_to: 0,
+            stopped: 0,
+            knew: 0,
+            booted: 0,
             returns: None,
             incarnation: Incarnation(1),
             paused: None,

@@ -63,7 +63,9 @@ impl Sum {
         self.parted.1 += excused.partition;
         self.one_way.0 += u64::from(excused.one_way > 0);
         self.one_way.1 += excused.one_way;
-        self.one_way_after = self.one_way_after.max(excused.one_way_after);
+        let unit = 1000 * scenario.schedule(seed).dead_after_us;
+        let after = excused.one_way_after * 1000 / unit;
+        self.one_way_after = self.one_way_after.max(after);
         if let Some(violation) = &outcome.violation {
             if self.bad.len() < PRINTED {
                 println!("seed {seed}: {violation:?}");
@@ -81,7 +83,8 @@ impl Sum {
             "{:10} {} seeds, {} bad {:?}; {} events, {} frames (at most {} and {} bytes of a node \
              in dead-after); {:.3} % of {} packets answered, longest wait {} ms; {:.2} % of the \
              buckets served; settled within {:.1} % of the bound; answered twice: {} across \
-             partitions in {} seeds, {} across one-way cuts in {} seeds, at most {} ms after the cut",
+             partitions in {} seeds, {} across one-way cuts in {} seeds, sent at \
+             most {} % of dead-after after the links had changed",
             scenario.word(),
             self.runs,
             self.bad.len(),
@@ -99,7 +102,7 @@ impl Sum {
             self.parted.0,
             self.one_way.1,
             self.one_way.0,
-            self.one_way_after / 1_000_000,
+            self.one_way_after / 10,
         );
     }
 }

@@ -69,9 +69,9 @@ fn sample(world: &mut World, until: u64, served: &mut (u64, u64)) {
     world.run(until);
 }
 
-/// I3: everything is mended; then the cluster is settled within the bound, and stays so.
+/// I3: everything is mended, unless it stays; then the cluster is settled within the bound, and stays so.
 fn finish(world: &mut World, served: &mut (u64, u64)) -> u64 {
-    if !world.is_whole() {
+    if !world.is_whole() && !world.schedule.stays {
         world.act(&Fault::Heal);
     }
     let lossy = world.schedule.network.loss_ppm;
@@ -86,6 +86,7 @@ fn finish(world: &mut World, served: &mut (u64, u64)) -> u64 {
             world.act(&Fault::Boot(node));
         }
     }
+    world.end_drains();
     let start = world.now;
     let bound = settle_bound(world);
     let (mut unsettled, mut why) = (start, None);

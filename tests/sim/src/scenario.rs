@@ -1,5 +1,6 @@
 //! Kinds of schedules, and how the settings of each are drawn from a seed.
 
+use crate::cuts;
 use crate::draw::{Draw, Op};
 use crate::rng::{Chance, Rng};
 use crate::schedule::{ClientSpec, KernelSpec, Network, NodeSpec, Schedule};
@@ -33,6 +34,11 @@ pub enum Scenario {
     Rolling,
     /// Chaos with planned restarts, and processes that take up what an earlier one left.
     Upgrades,
+    /// Weights change, a node is away; one or two links are cut one way, or a node is deaf or
+    /// mute, and stay so.
+    Standing,
+    /// Churn in which nodes stall while another is about to be dead.
+    Stalls,
 }
 
 const CHURN: &[Op] = &[
@@ -85,11 +91,13 @@ const RESTARTS: &[Op] = &[
 ];
 const ROLLING: &[Op] =
     &[Op::Weight, Op::Boot, Op::Leave, Op::Drain, Op::Restart, Op::Restart, Op::Restart];
+const STALLS: &[Op] =
+    &[Op::Stale, Op::Stale, Op::Stale, Op::Crash, Op::Boot, Op::Boot, Op::Weight, Op::Leave];
 const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Chaos,
         Self::Churn,
         Self::Noisy,
@@ -103,6 +111,8 @@ impl Scenario {
         Self::Restarts,
         Self::Rolling,
         Self::Upgrades,
+        Self::Standing,
+        Self::Stalls,
     ];
 
     /// The command line's word for it.
@@ -119,7 +129,8 @@ impl Scenario {
             Self::Partitions => PARTITIONS,
             Self::Deaf => DEAF,
             Self::Planned => PLANNED,
-            Self::Weights => &[Op::Burst],
+            Self::Weights | Self::Standing => &[Op::Burst],
+            Self::Stalls => STALLS,
             Self::Many => MANY,
             Self::Restarts => RESTARTS,
             Self::Rolling => ROLLING,
@@ -143,9 +154,18 @@ impl Scenario {
         schedule.nodes = (0..nodes).map(|_| node(&mut rng)).collect();
         let mut draw = Draw::new(rng, &schedule);
         draw.start();
-        for _ in 0..if self == Self::Many { 6 } else { 14 } {
+        let rounds = match self {
+            Self::Many => 6,
+            Self::Standing => 2,
+            _ => 14,
+        };
+        for _ in 0..rounds {
             draw.wait(3, 250);
             draw.pick(self.ops());
+        }
+        if self == Self::Standing {
+            draw.wait(50, 150);
+            draw.stand(&cuts::all(nodes));
         }
         schedule.faults = draw.finish();
         schedule
@@ -161,6 +181,7 @@ impl Scenario {
             dead_after_us,
             min_members: 1,
             careful: matches!(self, Self::Planned | Self::Rolling),
+            stays: self == Self::Standing,
             resumes: matches!(self, Self::Restarts | Self::Rolling),
             paths: 1,
             nodes: Vec::new(),
@@ -238,6 +259,7 @@ fn chaos(seed: u64, mut rng: Rng, restarts: bool) -> Schedule {
         dead_after_us: unit,
         min_members: if rng.chance(100_000) { 2 } else { 1 },
         careful: false,
+        stays: false,
         resumes: restarts,
         paths: [1, 1, 2, 3][rng.index(4)],
         nodes,

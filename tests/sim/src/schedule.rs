@@ -22,6 +22,9 @@ pub struct Schedule {
     pub min_members: usize,
     /// Planned changes only: what would leave nobody to serve is left out, and no packet is lost.
     pub careful: bool,
+    /// What is cut at the end stays so: the cluster settles all the same.
+    #[serde(default)]
+    pub stays: bool,
     /// Whether a new process goes on with what the old one left.
     pub resumes: bool,
     /// Interfaces of each node, each on its own segment; at most 8.

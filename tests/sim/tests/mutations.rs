@@ -44,6 +44,21 @@ fn answered_packets_that_are_not_told() {
     is_found(Mutation::NoAnswered, Scenario::Churn, 40);
 }
 
+#[test]
+fn packets_that_count_from_when_they_were_read() {
+    is_found(Mutation::PacketsNow, Scenario::Stalls, 30);
+}
+
+#[test]
+fn a_deaf_node_that_believes_it_hears() {
+    is_found(Mutation::AlwaysWitness, Scenario::Standing, 30);
+}
+
+#[test]
+fn a_node_that_becomes_active_unasked() {
+    is_found(Mutation::JoinUnasked, Scenario::Standing, 60);
+}
+
 /// R6 guards what a cut keeps from agreeing, and that is counted apart: one of two nodes is not
 /// heard by the other, which takes over.
 #[test]

@@ -78,6 +78,22 @@ fn planned_restarts_lose_nothing() {
     schedules(Scenario::Rolling, 0..12);
 }
 
+/// I3 with links that stay cut, and a node that comes back behind them.
+#[test]
+fn cuts_that_stay() {
+    schedules(Scenario::Standing, 0..25);
+}
+
+#[test]
+fn stalls_while_another_dies() {
+    schedules(Scenario::Stalls, 0..15);
+}
+
+#[test]
+fn upgrades() {
+    schedules(Scenario::Upgrades, 0..40);
+}
+
 #[test]
 fn a_weight_every_50_ms() {
     for seed in 0..3 {

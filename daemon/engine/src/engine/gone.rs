@@ -52,9 +52,12 @@ impl Engine {
     pub(super) fn void_peer(&mut self, node: NodeId, limit: Time) {
         let expires = limit.max(self.now) + self.config.timing.hold();
         let Some(peer) = self.peers.get_mut(node) else { return };
+        let complete = peer.pins.holds(peer.says.pin_version);
         let clients = peer.pins.void(peer.says.pin_version);
         let answered = Some(core::mem::take(&mut peer.pins.answered));
-        let released = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
+        // It had released everything, and whom it kept is known.
+        let left = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
+        let released = left && complete;
         let served = machine::serves(peer.says.state) || !peer.says.accepts.is_empty();
         if !clients.is_empty() {
             self.reopen();

@@ -15,7 +15,7 @@ use nlb_protocol::{
 
 use super::Engine;
 use super::addresses::AddressMap;
-use crate::config::{Config, Limits, Timing};
+use crate::config::{Config, Limits, Tables, Timing, make_table};
 use crate::manage::Counters;
 use crate::notice::{FenceCause, Notice};
 use crate::packet::{ClientPacket, PacketId};
@@ -178,6 +178,15 @@ image_by!(
     String: Vec<u8>, |it: &String| it.as_bytes().to_vec(), |it| String::from_utf8(it).ok();
 );
 
+/// Whatever made the tables, it made these.
+impl Image for Tables {
+    fn put(&self, _out: &mut Vec<u8>) {}
+
+    fn take(_input: &mut Input<'_>) -> Option<Self> {
+        Some(make_table)
+    }
+}
+
 impl Image for () {
     fn put(&self, _: &mut Vec<u8>) {}
 
@@ -304,7 +313,7 @@ image! { Limits { sticky, pins, held } }
 image! {
     Config {
         cluster, node, incarnation, name, software, timing, weight, seed, sticky_idle, offload,
-        min_members, limits,
+        min_members, limits, tables,
     }
 }
 image! {

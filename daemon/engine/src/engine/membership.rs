@@ -21,6 +21,8 @@ pub(super) struct Membership {
     pub(super) joining_since: Time,
     /// When and with which number it first said `joining`, or `restarting`, since then.
     pub(super) said: Option<(Time, Sequence)>,
+    /// Whether that has left.
+    said_left: bool,
     /// When it last became active.
     pub(super) active_since: Time,
     /// When a fence cause was last seen.
@@ -57,6 +59,7 @@ impl Membership {
         Self {
             joining_since: now,
             said: None,
+            said_left: false,
             active_since: now,
             fenced_at: now,
             unheard: BTreeMap::new(),
@@ -74,7 +77,19 @@ impl Membership {
     /// Joining began anew.
     fn restart(&mut self, now: Time) {
         self.joining_since = now;
-        self.said = None;
+        self.forget_said();
+    }
+
+    /// What was said counts no more.
+    pub(super) fn forget_said(&mut self) {
+        (self.said, self.said_left) = (None, false);
+    }
+
+    /// A heartbeat that was handed out then has left: before, nobody can have been told.
+    pub(super) fn note_left(&mut self, sequence: Sequence, handed: Time) {
+        if !self.said_left && self.said.is_some_and(|(_, said)| sequence >= said) {
+            (self.said, self.said_left) = (Some((handed, sequence)), true);
+        }
     }
 }
 
@@ -221,10 +236,17 @@ impl Engine {
     }
 
     /// Whether the node may speak yet. It listens first, so that its first heartbeat names whom
-    /// it hears, and nobody takes it for deaf.
+    /// it hears, and nobody takes it for deaf. If it is, it stays silent: those who hear it and are
+    /// not named would all fence, and nobody would serve.
     pub(super) fn may_speak(&self) -> bool {
-        if self.state != State::Joining || self.sender.last_handed().is_some() {
+        if self.state != State::Joining {
             return true;
+        }
+        if self.sender.last_handed().is_some() {
+            return !self.membership.deaf;
+        }
+        if self.peers.is_empty() && !self.membership.witnessed {
+            return false;
         }
         let timing = &self.config.timing;
         let listened = self.now.since(self.membership.joining_since);
@@ -252,7 +274,10 @@ impl Engine {
         if self.restart.is_going() || self.waits_for_return() {
             return false;
         }
-        let Some((said_at, said)) = self.membership.said else { return false };
+        let Some((said_at, said)) = self.membership.said.filter(|_| self.membership.said_left)
+        else {
+            return false;
+        };
         let asked = |peer: &Peer| {
             machine::counts(peer.says.state)
                 || (peer.says.state == State::Fenced && peer.hears_us())
@@ -282,12 +307,13 @@ impl Engine {
     }
 
     /// Whether those that are named and not heard may be left alone: they have higher ids, and go
-    /// on sending. One that does not is about to end, or restarts and still has clients whose
+    /// on sending, as a second heartbeat of theirs that was named shows. One that does not is about to end, or restarts and still has clients whose
     /// pins this node does not hold.
     fn hears_enough(&self) -> bool {
         let late = self.config.timing.late();
         let mut unheard = self.membership.unheard.iter();
-        unheard.all(|(node, it)| *node > self.config.node && self.now.since(it.rose) < late)
+        let goes_on = |it: &Unheard| it.rose > it.since && self.now.since(it.rose) < late;
+        unheard.all(|(node, it)| *node > self.config.node && goes_on(it))
     }
 
     /// Whether another machine with this node's id keeps it from joining.
@@ -335,7 +361,8 @@ impl Engine {
 
 image! {
     Membership {
-        joining_since, said, active_since, fenced_at, unheard, alone_since, witnessed, deaf, twin,
+        joining_since, said, said_left, active_since, fenced_at, unheard, alone_since, witnessed,
+        deaf, twin,
     }
 }
 image! { Unheard { since, via, ack, rose, until } }

@@ -197,7 +197,9 @@ impl Engine {
     /// The frame with this number has left on at least one interface.
     pub fn handle_sent(&mut self, sequence: Sequence, now: Time) {
         // What left counts before it is asked whether too little left.
-        self.sender.left(sequence);
+        if let Some(handed) = self.sender.left(sequence) {
+            self.membership.note_left(sequence, handed);
+        }
         self.advance(now);
     }
 

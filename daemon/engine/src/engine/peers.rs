@@ -246,9 +246,9 @@ impl Peers {
 
 image! {
     Peer {
-        incarnation, sequence, heartbeat_sequence, heard, lively, latest, appeared, says, acked,
-        overlap, name, software, load, pins, holds,
+        incarnation, sequence, heartbeat_sequence, heard, lively, latest, appeared, says, shows,
+        strangers, acked, overlap, name, software, load, pins, holds,
     }
 }
 image! { Past { node, incarnation, last, over, ended } }
-image! { Peers { map, retired } }
+image! { Peers { me, map, retired } }

@@ -17,6 +17,9 @@ use super::peers::Peer;
 use crate::manage::CommandError;
 use crate::time::Time;
 
+/// How often `restarting` is said at least: not everybody who hears it is heard.
+const SAID: u8 = 3;
+
 /// How far a restart has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Restart {
@@ -24,8 +27,8 @@ pub(super) enum Restart {
     No,
     /// The node drains.
     Handing { since: Time, hold: Duration },
-    /// Peers are told until when they keep the node.
-    Saying { since: Time, deadline: Time },
+    /// Peers are told until when they keep the node; so many heartbeats say so yet, at least.
+    Saying { since: Time, deadline: Time, more: u8 },
     /// They know; the kernel may answer until then.
     Held { until: Time },
     /// This process goes on with what another left. Until its first heartbeat its rights last
@@ -81,9 +84,10 @@ impl Engine {
                     self.begin_leaving();
                 }
             }
-            Restart::Saying { since, deadline } => {
+            Restart::Saying { since, deadline, more } => {
                 let hold = deadline.since(since);
                 match self.who_misses_restart() {
+                    Missing::Nobody if more > 0 => {}
                     Missing::Nobody => {
                         let margin = self.config.timing.hold_margin(hold);
                         self.restart = Restart::Held { until: deadline.before(margin) };
@@ -99,9 +103,18 @@ impl Engine {
     }
 
     fn begin_saying(&mut self, hold: Duration) {
-        self.membership.said = None;
-        self.restart = Restart::Saying { since: self.now, deadline: self.now + hold };
+        self.membership.forget_said();
+        self.restart = Restart::Saying { since: self.now, deadline: self.now + hold, more: SAID };
         self.raise(Event::Restart, None);
+    }
+
+    /// A heartbeat went out.
+    pub(super) fn note_restart_said(&mut self) {
+        if let Restart::Saying { more, .. } = &mut self.restart {
+            *more = more.saturating_sub(1);
+            self.sender.dirty |= *more > 0;
+            self.recheck |= *more == 0;
+        }
     }
 
     /// Who has not acknowledged a heartbeat that says `restarting`.
@@ -184,7 +197,7 @@ impl Engine {
                 note(since + dead_after * 2);
                 note(since + dead_after * 4);
             }
-            Restart::Saying { since, deadline } => {
+            Restart::Saying { since, deadline, .. } => {
                 note(since + dead_after);
                 note(since + deadline.since(since) / 2);
             }
@@ -197,7 +210,8 @@ impl Engine {
 
 image_of_variants! {
     Restart {
-        0: No(), 1: Handing(since: since, hold: hold), 2: Saying(since: since, deadline: deadline),
+        0: No(), 1: Handing(since: since, hold: hold),
+        2: Saying(since: since, deadline: deadline, more: more),
         3: Held(until: until), 4: Resumed(until: until),
     }
 }

@@ -166,12 +166,12 @@ impl Sender {
         }
     }
 
-    /// A frame has left.
-    pub(super) fn left(&mut self, sequence: Sequence) {
-        if let Ok(index) = self.handed.binary_search_by_key(&sequence, |(number, _)| *number) {
-            let (_, at) = self.handed[index];
-            self.last_left = Some(self.last_left.map_or(at, |last| last.max(at)));
-        }
+    /// A frame has left. If it is a heartbeat: when it was handed out.
+    pub(super) fn left(&mut self, sequence: Sequence) -> Option<Time> {
+        let index = self.handed.binary_search_by_key(&sequence, |(number, _)| *number).ok()?;
+        let (_, at) = self.handed[index];
+        self.last_left = Some(self.last_left.map_or(at, |last| last.max(at)));
+        Some(at)
     }
 
     /// When the latest heartbeat left; `None` before the first.

@@ -50,7 +50,7 @@ impl Engine {
         }
         let held = core::mem::take(&mut self.waiting.held);
         for packet in held {
-            if self.decide(&packet.packet, packet.arrival) == Decision::Hold {
+            if self.decide_held(&packet) == Decision::Hold {
                 self.waiting.held.push_back(packet);
             } else {
                 self.waiting.ready.push_back(packet);
@@ -62,7 +62,7 @@ impl Engine {
     /// it was settled.
     pub(super) fn next_verdict(&mut self) -> Option<(PacketId, Verdict)> {
         while let Some(held) = self.waiting.ready.pop_front() {
-            match self.decide(&held.packet, held.arrival) {
+            match self.decide_held(&held) {
                 Decision::Hold => self.waiting.held.push_back(held),
                 decision => {
                     let verdict = self.carry_out(decision, &held.packet);
@@ -114,12 +114,28 @@ impl Engine {
         Decision::Drop(DropCause::Foreign)
     }
 
+    /// The same for a packet that waited. Its client may have been taken meanwhile, by another
+    /// packet that waited: that does not tell who answered this one (SPEC 6.9.3).
+    fn decide_held(&self, held: &Held) -> Decision {
+        let Held { packet, arrival } = held;
+        match self.decide(packet, *arrival) {
+            Decision::Keep if self.is_doubtful(packet, *arrival, self.bucket(packet.client)) => {
+                Decision::Drop(DropCause::MaybeAnswered)
+            }
+            decision => decision,
+        }
+    }
+
+    /// Whether another node may have answered a packet.
+    fn is_doubtful(&self, packet: &ClientPacket, arrival: Time, bucket: Bucket) -> bool {
+        self.waiting.is_doubtful(bucket, packet.opens, arrival)
+            || self.waiting.may_be_answered(packet, arrival)
+            || self.answered_by_peer(packet.fingerprint)
+    }
+
     /// A new client of a bucket that is accepted.
     fn decide_own(&self, packet: &ClientPacket, arrival: Time, bucket: Bucket) -> Decision {
-        let doubtful = self.waiting.is_doubtful(bucket, packet.opens, arrival)
-            || self.waiting.may_be_answered(packet, arrival)
-            || self.answered_by_peer(packet.fingerprint);
-        if doubtful {
+        if self.is_doubtful(packet, arrival, bucket) {
             Decision::Drop(DropCause::MaybeAnswered)
         } else if self.clients.len() >= self.config.limits.sticky {
             Decision::Drop(DropCause::StickyFull)

@@ -75,6 +75,7 @@ impl Engine {
         self.sender.heartbeat_handed(sequence, self.now);
         self.note_said(sequence);
         self.note_farewell();
+        self.note_restart_said();
         self.counters.heartbeats_sent += 1;
         frame
     }

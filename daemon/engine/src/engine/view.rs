@@ -183,6 +183,7 @@ impl Image for ViewState {
         let Self {
             view,
             digest,
+            seed,
             table: _,
             epoch,
             highest,
@@ -195,6 +196,7 @@ impl Image for ViewState {
         } = self;
         view.members().to_vec().put(out);
         ((*digest, *epoch), (*highest, *named)).put(out);
+        seed.put(out);
         mine.put(out);
         (*changed, *converged).put(out);
         late.put(out);
@@ -205,12 +207,13 @@ impl Image for ViewState {
         let members: Vec<(NodeId, Weight)> = Image::take(input)?;
         let view = View::new(members);
         Some(Self {
-            table: Table::build(&view),
+            table: Arc::new(Table::build(&view)),
             view,
             digest: Image::take(input)?,
             epoch: Image::take(input)?,
             highest: Image::take(input)?,
             named: Image::take(input)?,
+            seed: Image::take(input)?,
             mine: Image::take(input)?,
             changed: Image::take(input)?,
             converged: Image::take(input)?,

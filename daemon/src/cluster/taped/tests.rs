@@ -1,4 +1,4 @@
-use nlb_engine::{Config, Limits, PacketId, Timing};
+use nlb_engine::{Config, Limits, PacketId, Timing, make_table};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 use nlb_record::{Line, Replay, Writer, read_line};
 
@@ -18,6 +18,7 @@ fn config(node: u64) -> Config {
         offload: true,
         min_members: 1,
         limits: Limits::default(),
+        tables: make_table,
     }
 }
 

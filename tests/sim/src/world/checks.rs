@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use nlb_engine::manage::NodeView;
 use nlb_engine::{Engine, PacketId};
 use nlb_protocol::Bucket;
 use nlb_protocol::frame::State;
@@ -9,6 +10,7 @@ use nlb_protocol::frame::State;
 use super::{MS, US, World};
 use crate::check::{Between, Packet, Violation};
 use crate::node::{Node, nanos};
+use crate::schedule::Fault;
 
 impl World {
     /// What lies between two nodes at `since`, and for how long it has been so.
@@ -16,13 +18,19 @@ impl World {
     pub fn between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
         let timing = self.schedule.timing();
         let settle = nanos(timing.rights() + timing.heartbeat);
-        let changed = self.links.changed(one, other);
+        // A kernel that goes on without its process, and nobody to tell of it.
+        let unknown = self.unknown_until(one, other);
+        if self.now < unknown {
+            return (Between::Partition, 0);
+        }
+        let changed = self.links.changed(one, other).max(unknown);
         let age = since.saturating_sub(changed);
-        let there = self.links.works(one, other) != 0;
-        let back = self.links.works(other, one) != 0;
+        let (there, back) = (self.links.joins(one, other), self.links.joins(other, one));
         let between = match (there, back) {
             (true, true) if changed == 0 || age > settle => Between::Nothing,
-            (true, true) if self.links.was_parted(one, other) => Between::Partition,
+            (true, true) if changed == unknown || self.links.was_parted(one, other) => {
+                Between::Partition
+            }
             (false, false) => Between::Partition,
             _ => Between::OneWay,
         };
@@ -53,24 +61,47 @@ impl World {
     /// I1, I2 for a packet, but for what SPEC 6.9 says of nodes that do not hear each other.
     fn answered_twice(&mut self, second: usize, packet: usize, first: (usize, u64)) {
         let at = self.now;
-        let (between, age) = self.between(second, first.0, at);
-        let excused = &mut self.check.excused;
+        let (between, _) = self.between(second, first.0, at);
         let allowed = match between {
             Between::Nothing => false,
             Between::Partition => {
-                excused.partition += 1;
+                self.check.excused.partition += 1;
                 true
             }
             Between::OneWay => {
-                excused.one_way += 1;
-                excused.one_way_after = excused.one_way_after.max(age);
-                true
+                let sent = self.check.packets[packet].sent;
+                let (_, age) = self.between(second, first.0, sent);
+                self.one_way(age)
             }
         };
         if !allowed {
             let violation = Violation::AnsweredTwice { at, packet, first, second, between };
             self.check.violations.push(violation);
         }
+    }
+
+    /// Two nodes answered a packet across a one-way cut that was sent so long after the links
+    /// between the two last changed. SPEC 6.9 says how long that may be.
+    fn one_way(&mut self, age: u64) -> bool {
+        self.check.excused.one_way += 1;
+        self.check.excused.one_way_after = self.check.excused.one_way_after.max(age);
+        age <= self.one_way_bound()
+    }
+
+    /// Until when one must have found out that he is not heard or does not hear, and his kernel
+    /// followed.
+    fn one_way_bound(&self) -> u64 {
+        let timing = self.schedule.timing();
+        // Two of a node's heartbeats in a row may be lost.
+        let lost = if self.schedule.network.loss_ppm > 0 { 2 } else { 0 };
+        let heartbeats = timing.heartbeat * (1 + lost);
+        let told = timing.dead_after + timing.grace() + heartbeats + timing.frame_delay();
+        let slow = self.schedule.faults.iter().map(|timed| match timed.fault {
+            Fault::Refuse(_, us) | Fault::Slow(_, us, _) => us,
+            _ => 0,
+        });
+        let flush = self.schedule.kernel.worst_us + slow.max().unwrap_or(0);
+        nanos(told) + (flush * US).min(nanos(timing.lease()))
     }
 
     fn check_moved(&mut self, index: usize, packet: &Packet) {
@@ -113,14 +144,38 @@ impl World {
         }
     }
 
+    /// SPEC 6.3.6a: whom an active peer has not heard for long does not become active beside it.
+    pub(super) fn check_joined(&mut self, index: usize, from: State) {
+        let long = self.unit() * 2;
+        let Some(engine) = self.nodes[index].engine.as_ref().filter(|_| from == State::Joining)
+        else {
+            return;
+        };
+        let seen = engine.snapshot(nlb_engine::Time::ZERO).nodes;
+        let unheard = (0..self.nodes.len()).find(|other| {
+            let id = self.nodes[*other].id;
+            let active = |node: &NodeView| node.id == id && node.state == State::Active;
+            let heard = *other != index && seen.iter().any(active);
+            let cut = !self.links.joins(index, *other) && self.links.joins(*other, index);
+            heard && cut && self.now - self.links.changed(index, *other) > long
+        });
+        if let Some(other) = unheard {
+            let violation = Violation::JoinedUnheard { at: self.now, nodes: (index, other) };
+            self.check.violations.push(violation);
+        }
+    }
+
     /// R8: whoever is alone long enough to know answers nobody where two must be.
     fn check_group(&mut self, index: usize) {
-        if self.schedule.min_members < 2 {
+        // A kernel that goes on without its process cannot know (SPEC 6.11.3).
+        if self.schedule.min_members < 2 || self.nodes[index].engine.is_none() {
             return;
         }
         let long = self.unit() * 3 / 2;
         let alone = self.nodes.iter().enumerate().all(|(other, node)| {
-            other == index || node.engine.is_none() && self.now - node.lost > long
+            // One that restarts counts until its hold is over.
+            let since = node.stopped.max(node.held_until);
+            other == index || node.engine.is_none() && self.now > since + long
         });
         if alone {
             self.check.violations.push(Violation::TooFew { at: self.now, node: index });
@@ -163,13 +218,19 @@ impl World {
         }
     }
 
-    /// I3: why the cluster is not settled, if it is not.
+    /// Who accepts packets that reach it.
+    fn serving(&self, index: usize) -> Option<&Engine> {
+        let node = &self.nodes[index];
+        self.open(index).filter(|_| !node.deaf && node.down != self.links.all())
+    }
+
+    /// I3: why the cluster is not settled, if it is not. Who is deaf serves nobody.
     #[must_use]
     pub fn unsettled(&self) -> Option<String> {
         let mut owners = vec![0_u8; nlb_protocol::ids::BUCKETS];
         let mut view = None;
         for index in 0..self.nodes.len() {
-            let Some(engine) = self.open(index) else { continue };
+            let Some(engine) = self.serving(index) else { continue };
             for bucket in engine.accepts().iter() {
                 owners[bucket.index()] += 1;
             }

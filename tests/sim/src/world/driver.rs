@@ -236,8 +236,12 @@ impl World {
 
     fn noticed(&mut self, index: usize, notice: &Notice) {
         self.tell(index, || format!("{notice:?}"));
-        if let Notice::State { to, .. } = notice {
+        if let Notice::State { from, to, .. } = notice {
             self.note(*to as u64 + 1000);
+            if *to == State::Active {
+                self.note_active(index);
+                self.check_joined(index, *from);
+            }
             if matches!(to, State::Fenced | State::Leaving | State::Joining) {
                 self.nodes[index].lost = self.now;
                 self.nodes[index].kept += 1;
@@ -245,6 +249,7 @@ impl World {
         }
         if *notice == Notice::Left {
             self.save(index);
+            self.note_stop(index);
             self.nodes[index].engine = None;
             self.nodes[index].kernel.removed();
             self.clear(index);

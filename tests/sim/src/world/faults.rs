@@ -98,6 +98,7 @@ impl World {
         node.incarnation = config.incarnation;
         node.paused = None;
         node.lost = now;
+        node.booted = now;
         let mut clock = node.clock(now);
         match mutation {
             // It believes that it has listened for long already.
@@ -126,6 +127,7 @@ impl World {
     }
 
     fn crash(&mut self, index: usize) -> u64 {
+        self.note_stop(index);
         let node = &mut self.nodes[index];
         if node.engine.take().is_some() {
             node.lost = self.now;
@@ -149,6 +151,7 @@ impl World {
         if !self.nodes[index].runs() {
             return self.now;
         }
+        self.note_stop(index);
         self.nodes[index].paused = Some(first);
         let (life, since) = (self.nodes[index].life, self.now);
         self.at(since + duration, Event::Wake(index, life, since));
@@ -218,6 +221,17 @@ impl World {
             self.pump(index);
         }
         self.now
+    }
+
+    /// A drain without end whose end was said to a process that was stopped: it is said again.
+    pub fn end_drains(&mut self) {
+        for index in 0..self.nodes.len() {
+            let drains =
+                self.nodes[index].engine.as_ref().map(Engine::state) == Some(State::Draining);
+            if drains && !self.others_serve(index) {
+                self.command(index, Command::Undrain);
+            }
+        }
     }
 
     /// A command that takes a node out. What it began is over after so many dead-afters.

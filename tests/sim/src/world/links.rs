@@ -11,7 +11,10 @@ pub(super) struct Links {
     cut: Vec<u8>,
     /// The same: the paths that work, after all is taken together.
     works: Vec<u8>,
-    /// The same, both ways alike: when something last changed between the two.
+    /// The same: whether some would work if every interface were up. What a node's own kernel
+    /// knows not to leave excuses nothing (SPEC 6.8.1).
+    joins: Vec<bool>,
+    /// The same, both ways alike: when that last changed between the two.
     changed: Vec<u64>,
     /// Whether no direction worked before that.
     parted: Vec<bool>,
@@ -25,6 +28,7 @@ impl Links {
             all,
             cut: vec![0; links],
             works: vec![all; links],
+            joins: vec![true; links],
             changed: vec![0; links],
             parted: vec![false; links],
         }
@@ -40,7 +44,12 @@ impl Links {
         self.works[from * self.size + to]
     }
 
-    /// When a direction between the two began or ceased to work as a whole.
+    /// Whether anything but an interface that is down keeps one from reaching another.
+    pub(super) fn joins(&self, from: usize, to: usize) -> bool {
+        self.joins[from * self.size + to]
+    }
+
+    /// When a direction between the two was last cut as a whole, or mended.
     pub(super) fn changed(&self, one: usize, other: usize) -> u64 {
         self.changed[one * self.size + other]
     }
@@ -55,18 +64,18 @@ impl Links {
         self.parted[one * self.size + other]
     }
 
-    fn set(&mut self, from: usize, to: usize, works: u8, now: u64) {
+    fn set(&mut self, from: usize, to: usize, (works, joins): (u8, bool), now: u64) {
         let (link, back) = (from * self.size + to, to * self.size + from);
-        if (self.works[link] == 0) != (works == 0) {
+        if self.joins[link] != joins {
             // Both directions may change at one instant.
-            let parted = self.works[link] == 0 && self.works[back] == 0
+            let parted = !self.joins[link] && !self.joins[back]
                 || self.changed[link] == now && self.parted[link];
             for link in [link, back] {
                 self.changed[link] = now;
                 self.parted[link] = parted;
             }
         }
-        self.works[link] = works;
+        (self.works[link], self.joins[link]) = (works, joins);
     }
 }
 
@@ -94,11 +103,10 @@ impl World {
             for to in 0..self.nodes.len() {
                 let (sender, receiver) = (&self.nodes[from], &self.nodes[to]);
                 let lost = self.links.cut[from * self.links.size + to];
-                let mut works = all & !(lost | sender.down | receiver.down);
-                if sender.mute || receiver.deaf {
-                    works = 0;
-                }
-                self.links.set(from, to, works, self.now);
+                let none = if sender.mute || receiver.deaf { all } else { 0 };
+                let joined = all & !(lost | none);
+                let works = joined & !(sender.down | receiver.down);
+                self.links.set(from, to, (works, joined != 0), self.now);
             }
         }
     }

@@ -7,6 +7,7 @@ use nlb_engine::manage::Command;
 use nlb_engine::{Engine, Saved};
 
 use super::{Event, World};
+use crate::check::Between;
 use crate::node::{Node, nanos};
 
 impl World {
@@ -27,6 +28,63 @@ impl World {
         }
     }
 
+    /// A process stops, for a while or for good.
+    pub(super) fn note_stop(&mut self, index: usize) {
+        let knew = (0..self.nodes.len()).filter(|held| self.knows(index, *held));
+        let knew = knew.fold(0, |all, held| all | 1 << held);
+        let node = &mut self.nodes[index];
+        (node.knew, node.stopped) = (knew, self.now);
+    }
+
+    /// Whether the engine of one node keeps another as one that restarts.
+    fn knows(&self, index: usize, held: usize) -> bool {
+        let held = self.nodes[held].id;
+        let engine = self.nodes[index].engine.as_ref();
+        engine.is_some_and(|engine| engine.saved().away.iter().any(|(ack, _)| ack.node == held))
+    }
+
+    /// The process ends and its kernel goes on: whoever could not hear it then does not know.
+    fn note_unheard(&mut self, index: usize) {
+        let others = 0..self.nodes.len();
+        let unheard = others.filter(|other| {
+            *other != index && self.between(index, *other, self.now).0 != Between::Nothing
+        });
+        self.nodes[index].unknown_to = unheard.fold(0, |all, other| all | 1 << other);
+    }
+
+    /// A node becomes active: kernels that go on without their processes may be unknown to it, if
+    /// whoever knew of them stopped within dead-after of its start (SPEC 6.11.3, known limits).
+    pub(super) fn note_active(&mut self, index: usize) {
+        let late = self.nodes[index].booted + self.unit();
+        for held in 0..self.nodes.len() {
+            let waits = self.nodes[held].engine.is_none() && self.now < self.nodes[held].held_until;
+            if !waits || self.knows(index, held) {
+                continue;
+            }
+            let told = (0..self.nodes.len()).filter(|other| *other != index).any(|other| {
+                let node = &self.nodes[other];
+                let knew = if node.runs() {
+                    self.knows(other, held)
+                } else {
+                    node.knew >> held & 1 == 1 && node.stopped > late
+                };
+                knew && self.links.works(other, index) != 0
+            });
+            if !told {
+                self.nodes[held].unknown_to |= 1 << index;
+            }
+        }
+    }
+
+    /// Until when the kernel of a node went on that the other did not know of; 0: it did not.
+    pub(super) fn unknown_until(&self, one: usize, other: usize) -> u64 {
+        let until = |held: usize, to: usize| {
+            let node = &self.nodes[held];
+            if node.unknown_to >> to & 1 == 1 { node.held_until } else { 0 }
+        };
+        until(one, other).max(until(other, one))
+    }
+
     /// The process ends, its kernel goes on.
     pub(super) fn end_if_held(&mut self, index: usize) {
         let Some(until) = self.nodes[index].engine.as_ref().and_then(Engine::held) else { return };
@@ -36,6 +94,9 @@ impl World {
         node.held_until = node.world(until);
         node.kernel.hold(node.held_until, self.now);
         node.kernel.orphaned();
+        self.note_stop(index);
+        self.note_unheard(index);
+        let node = &mut self.nodes[index];
         node.engine = None;
         let away = node.returns.take();
         self.clear(index);
@@ -49,13 +110,13 @@ impl World {
 impl Node {
     /// What a new process finds: what was written down, and whom the kernel keeps.
     pub(super) fn left_behind(&mut self, now: u64) -> Option<(Saved, Vec<(IpAddr, Duration)>)> {
+        self.held_until = self.held_until.min(now);
         let clock = self.clock(now);
         let saved = self.saved.as_mut()?;
         // An administrator thinks of it.
         saved.drain = None;
         let installed = self.kernel.is_installed();
         saved.life = saved.life.filter(|life| installed && clock < life.until);
-        self.held_until = 0;
         let listed = self.kernel.listed(now).into_iter();
         let clients = listed.map(|(client, left)| (client, Duration::from_nanos(left)));
         Some((saved.clone(), clients.collect()))
