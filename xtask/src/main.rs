@@ -68,7 +68,7 @@ enum Task {
     },
     /// Installs the packages on whole machines and uses them as administrators do.
     TestSystem {
-        /// On every suite of Debian.
+        /// On every suite of Debian, and on virtual machines with Debian's own kernels.
         #[arg(long)]
         full: bool,
         /// Only the tests whose name contains this.

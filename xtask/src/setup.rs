@@ -55,6 +55,12 @@ pub(crate) const SYSTEM_TOOLS: &[Tool] = &[
     tool("createrepo_c", "a repository for dnf", "createrepo-c", "createrepo_c"),
 ];
 
+/// What tests on virtual machines need.
+pub(crate) const VM_TOOLS: &[Tool] = &[
+    tool("qemu-system-x86_64", "virtual machines", "qemu-system-x86", "qemu-system-x86-core"),
+    tool("mke2fs", "their disks", "e2fsprogs", "e2fsprogs"),
+];
+
 /// What all tasks together need.
 pub(crate) const TOOLS: &[Tool] = &[
     DEMO_TOOLS[0],

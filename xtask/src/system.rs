@@ -15,12 +15,16 @@ use crate::{dist, setup, userns};
 /// The suites of Debian that the full form runs in.
 const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
-/// Builds packages and has them judged; runs the tests on machines of these suites.
+/// Builds packages and has them judged; runs the tests on machines: those of the first suite, or
+/// all, with virtual ones.
 ///
 /// # Errors
 /// When a tool is missing or something does not build.
-fn all(tally: &mut Tally, suites: &[&str], filter: Option<&str>) -> Result<()> {
+fn all(tally: &mut Tally, full: bool, filter: Option<&str>) -> Result<()> {
     setup::check(setup::SYSTEM_TOOLS)?;
+    if full {
+        setup::check(setup::VM_TOOLS)?;
+    }
     // The same programs twice: a version to start with, and one to upgrade to.
     dist::run("2")?;
     let packages = dist::run("1")?;
@@ -31,8 +35,10 @@ fn all(tally: &mut Tally, suites: &[&str], filter: Option<&str>) -> Result<()> {
         println!("\nwhole machines: skipped: {why}");
         return Ok(());
     }
-    for suite in suites {
-        tally.tests(&format!("whole machines, {suite}"), tests(suite, filter))?;
+    for suite in if full { &SUITES[..] } else { &SUITES[..1] } {
+        let tests = tests(suite, filter);
+        let tests = if full { tests.env("NLB_SYSTEM_FULL", "1") } else { tests };
+        tally.tests(&format!("whole machines, {suite}"), tests)?;
     }
     Ok(())
 }
@@ -79,12 +85,12 @@ fn tests(suite: &str, filter: Option<&str>) -> Run {
 
 /// The quick form, as a part of all tests.
 pub(crate) fn quick(tally: &mut Tally) -> Result<()> {
-    all(tally, &SUITES[..1], None)
+    all(tally, false, None)
 }
 
 /// Runs the tests: in the quick form on the first suite, in the full form on all.
 pub(crate) fn run(full: bool, filter: Option<&str>) -> Result<ExitCode> {
     let mut tally = Tally::default();
-    all(&mut tally, if full { &SUITES } else { &SUITES[..1] }, filter)?;
+    all(&mut tally, full, filter)?;
     Ok(tally.finish())
 }

@@ -140,14 +140,21 @@ impl Drop for Machines {
 const SSH: &str = " | ssh root@SERVER ";
 
 /// The three commands of the README that make a cluster.
-struct FirstSteps {
-    first: String,
-    key: String,
-    other: String,
+#[derive(Debug)]
+pub struct FirstSteps {
+    /// On the first machine.
+    pub first: String,
+    /// Brings the key to another.
+    pub key: String,
+    /// There.
+    pub other: String,
 }
 
-/// Takes them from the README as they stand there.
-fn first_steps() -> Result<FirstSteps> {
+/// The first commands of the README, as they stand there.
+///
+/// # Errors
+/// When it has none.
+pub fn first_steps() -> Result<FirstSteps> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let (_, text) = text.split_once("## Use it\n").context("README: Use it")?;
