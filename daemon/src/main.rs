@@ -12,7 +12,7 @@ use nlb_dbus::{Bus, Polkit};
 use nlb_varlink::{Limits, Server};
 use nlbd::arguments::Arguments;
 use nlbd::check::runner;
-use nlbd::check::{Runner, Tools};
+use nlbd::check::{Processes, Runner, Tools};
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
@@ -128,7 +128,8 @@ async fn supervise(
     let server = Server::bind(&run_dir.join(SOCKET), Limits::default())?;
     let capabilities = kernel::probe().await?;
     let commands = commands.talk().context("cannot talk to the runner of commands")?;
-    let tools = Tools { commands, units: bus.as_ref().map(Bus::units) };
+    let tools =
+        Tools { commands, units: bus.as_ref().map(Bus::units), processes: Processes::default() };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,

@@ -2,7 +2,7 @@
 //! clients go elsewhere, it comes back; and when all are ill, all serve.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nlb_tests::cluster::Cluster;
 use nlb_tests::figures::report;
-use nlb_tests::lab::LabOptions;
+use nlb_tests::lab::{LabOptions, source4, source6};
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
 use nlb_tests::netns::Namespace;
+use nlb_tests::probe;
 use nlb_tests::spec::ClusterSpec;
 
 const WEIGHTS: [u16; 3] = [100, 100, 100];
@@ -155,15 +156,38 @@ fn said(cluster: &mut Cluster, index: usize, word: &str) -> Result<()> {
         .map(drop)
 }
 
+/// Who answers a client.
+fn answers(cluster: &Cluster, client: IpAddr) -> Result<String> {
+    let answer = probe::ask(&cluster.lab.client, client, 40)?;
+    Ok(answer.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// Some clients of both families that n1 serves.
+fn known_to_the_first(cluster: &Cluster, round: usize) -> Result<Vec<IpAddr>> {
+    let members = [(1, 100), (2, 100), (3, 100)];
+    let first = 6_000_000 + 10_000 * u32::try_from(round)?;
+    let ours = |client: &IpAddr| cluster.owner(*client, &members) == Some(1);
+    let four = (first..).map(source4).filter(ours).take(4);
+    let clients: Vec<IpAddr> = four.chain((first..).map(source6).filter(ours).take(4)).collect();
+    for client in &clients {
+        ensure!(answers(cluster, *client)? == "n1", "{client}");
+    }
+    Ok(clients)
+}
+
 #[test]
 #[ignore = "needs network namespaces"]
 fn a_server_whose_service_is_ill_is_out_of_the_table_and_comes_back() {
     on_three(|cluster, webs| {
-        for (does, word) in [
+        for (round, (does, word)) in [
             (Does::Stopped, "cannot connect"),
             (Does::Hangs, "timed out"),
             (Does::Fails, "status 500"),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let known = known_to_the_first(cluster, round)?;
             let begun = Instant::now();
             webs[0].set(does);
             // The others see it go, and have its buckets.
@@ -194,10 +218,22 @@ fn a_server_whose_service_is_ill_is_out_of_the_table_and_comes_back() {
             let summary = Summary::of(&running.finish()?);
             ensure!(summary.failed == 0, "{does:?}: {summary}");
             ensure!(served() == before, "n1 answered clients while it was out");
+            // Its clients are let go: a server that is ill cannot serve them.
+            let mut others = Vec::new();
+            for client in known {
+                let server = answers(cluster, client)?;
+                ensure!(server == "n2" || server == "n3", "{does:?}: {client} is with {server}");
+                others.push((client, server));
+            }
             let begun = Instant::now();
             webs[0].set(Does::Well);
             cluster.wait_settled_within(3, BACK)?;
             report(&format!("{does:?}: back after {:?}", begun.elapsed()));
+            // They stay where they are now, although their buckets are n1's again.
+            for (client, server) in others {
+                let now = answers(cluster, client)?;
+                ensure!(now == server, "{does:?}: {client} was with {server} and is with {now}");
+            }
         }
         Ok(())
     });

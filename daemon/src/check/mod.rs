@@ -25,5 +25,6 @@ pub use model::{
     Tls, Udp, WhenAllFail,
 };
 pub use probe::Tools;
+pub use process::Processes;
 pub use set::{CheckReport, CheckView, Checks, REPORTS, Turn};
 pub use verdict::{Gauge, health};

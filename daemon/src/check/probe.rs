@@ -6,7 +6,8 @@ use nlb_dbus::Units;
 
 use super::command::Commands;
 use super::model::{Check, Kind};
-use super::{dns, http, net, process};
+use super::process::Processes;
+use super::{dns, http, net};
 
 /// What checks use of the daemon.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Tools {
     pub commands: Commands,
     /// Knows the units of systemd; `None`: the daemon was told to use no bus.
     pub units: Option<Units>,
+    /// Knows which processes run.
+    pub processes: Processes,
 }
 
 /// Why a run failed.
@@ -77,7 +80,7 @@ pub(super) async fn run(check: &Check, tools: &Tools) -> Result<String, Failure>
                 Some(units) => Ok(units.active(unit).await?),
                 None => Err(Failure::NoBus),
             },
-            Kind::Process(name) => process::find(name).await,
+            Kind::Process(name) => tools.processes.find(name).await,
             Kind::Command(_) => Err(Failure::Timeout), // run above
         }
     };

@@ -26,7 +26,11 @@ fn rules(checks: Vec<Check>) -> CheckRules {
 /// Nothing here runs commands: a runner that ends at once will do.
 fn tools() -> Tools {
     let runner = Runner::start("/bin/true".as_ref(), "nobody").unwrap();
-    Tools { commands: runner.talk().unwrap(), units: None }
+    Tools {
+        commands: runner.talk().unwrap(),
+        units: None,
+        processes: crate::check::Processes::default(),
+    }
 }
 
 struct Watched {
