@@ -155,6 +155,28 @@ fn two_nodes_restart_at_once_and_nobody_notices() {
     });
 }
 
+/// A weight set by hand lasts until the daemon ends: the next process tells the others so, although
+/// it goes on with the life of the one that had it.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn after_a_restart_the_configured_weight_counts() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let weighs = |cluster: &mut Cluster, weight: u16| {
+            cluster.nodes[1].wait_status("n1's weight", SOON, |status| {
+                status.converged && status.node("n1").is_some_and(|n1| n1.weight == weight)
+            })
+        };
+        cluster.nodes[0].ctl(&["set_weight", "nlb0", "300"])?;
+        weighs(cluster, 300)?;
+        cluster.nodes[0].end_for_restart(END)?;
+        cluster.nodes[0].start()?;
+        cluster.wait_settled(3)?;
+        ensure!(cluster.nodes[0].resumed() == 1, "it begins anew");
+        weighs(cluster, 100)?;
+        cluster.watcher.check()
+    });
+}
+
 /// SPEC 6.11.3a: a kernel that keeps no clients can keep none meanwhile.
 #[test]
 #[ignore = "runs in network namespaces: cargo xtask test"]

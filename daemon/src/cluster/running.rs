@@ -124,7 +124,7 @@ impl Running {
         };
         let netlink = Netlink::connect().map_err(|error| failed(error.into()))?;
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
-        let weigher = Weigher::new(config.weight, config.weight_rules);
+        let mut weigher = Weigher::new(config.weight, config.weight_rules);
         let weight = weigher.weight();
         let commands = around.tools.commands.clone();
         let checks = Checks::start(&config.name, &config.checks, around.tools, around.reports);
@@ -132,6 +132,8 @@ impl Running {
         let engine_config = engine_config(config, around.node, incarnation, weight);
         let rules = rules(config, &engine_config, &around.interfaces, around.queue);
         let (state, found) = StateFile::open(around.run_dir, config, around.node);
+        let goes_on = found.as_ref().and_then(|saved| saved.life).map(|life| life.weight);
+        let anew = goes_on.and_then(|weight| weigher.go_on(weight));
         let (made, begun) = (engine_config.clone(), now());
         let nothing = Saved { life: None, drain: None, away: Vec::new() };
         let (engine, made) = match found {
@@ -218,7 +220,12 @@ impl Running {
         };
         let outcome = match opening.await {
             Ok(Ok(())) => match tokio::time::timeout(READY_LIMIT, is_ready).await {
-                Ok(Ok(())) => return Ok(running),
+                Ok(Ok(())) => {
+                    if anew.is_some() {
+                        running.tell_weight().await;
+                    }
+                    return Ok(running);
+                }
                 _ => StartError::NotReady { cluster: config.name.clone() },
             },
             Ok(Err(error)) => failed(error),

@@ -83,7 +83,7 @@ impl Running {
         if self.weigher.source() == before { Outcome::Unchanged } else { Outcome::Changed }
     }
 
-    async fn tell_weight(&self) {
+    pub(super) async fn tell_weight(&self) {
         let weight = self.weigher.weight().get().saturating_add(self.checking.penalty);
         if let Some(weight) = Weight::new(weight) {
             let _ = self.command(Command::SetWeight(weight)).await;

@@ -79,6 +79,19 @@ impl Weigher {
         weigher
     }
 
+    /// Goes on from the weight that the process before this one had come to: the service did not
+    /// stop in between. Gives the weight to take at once, if it is another, as where one is
+    /// configured.
+    pub fn go_on(&mut self, weight: Weight) -> Option<Weight> {
+        if self.is_manual() {
+            return (self.told != weight).then_some(self.told);
+        }
+        self.warm_up.end();
+        self.fall_back(weight);
+        self.told = weight;
+        None
+    }
+
     /// Where the weight comes from now.
     #[must_use]
     pub fn source(&self) -> WeightSource {

@@ -39,6 +39,11 @@ impl WarmUp {
         self.length = length;
     }
 
+    /// The node serves already.
+    pub fn end(&mut self) {
+        self.phase = Phase::Warm;
+    }
+
     /// The node does not serve.
     pub fn cool(&mut self) {
         self.phase = Phase::Cold;

@@ -199,6 +199,22 @@ fn when_a_command_falls_silent_the_weight_falls_back() {
 }
 
 #[test]
+fn a_process_that_goes_on_keeps_the_weight_and_is_warm() {
+    let mut weigher = Weigher::new(WeightSource::Cpu, WeightRules::default());
+    assert_eq!(weigher.weight(), weight(400), "a new one is cold");
+    assert_eq!(weigher.go_on(weight(130)), None, "the cluster knows it");
+    let nodes = [node(1, State::Restarting, 130, Load::default())];
+    assert_eq!(weigher.decide(&nodes, seconds(1)), None);
+    let nodes = [node(1, State::Active, 130, Load::default())];
+    assert_eq!(weigher.decide(&nodes, seconds(2)), None);
+    assert_eq!(weigher.weight(), weight(130));
+
+    let mut weigher = Weigher::new(WeightSource::Manual(weight(250)), rules());
+    assert_eq!(weigher.go_on(weight(250)), None);
+    assert_eq!(weigher.go_on(weight(130)), Some(weight(250)), "what is configured counts");
+}
+
+#[test]
 fn shares_are_bounded() {
     let others = [weight(100), weight(100), weight(100)];
     let share = |weight: Weight| {
