@@ -1,5 +1,6 @@
 //! Schedules of every kind, checked packet by packet. `cargo xtask sim` runs many more.
 
+use nlb_sim::schedule::{Attack, Fault, Timed};
 use nlb_sim::{Options, Scenario, Schedule, cuts, run};
 
 fn schedules(scenario: Scenario, seeds: core::ops::Range<u64>) {
@@ -65,6 +66,24 @@ fn deaf_nodes() {
 #[test]
 fn planned_changes_lose_nothing() {
     schedules(Scenario::Planned, 0..20);
+}
+
+/// SPEC 6.2: whoever has no key changes nothing, not even for a packet.
+#[test]
+fn attackers_change_nothing() {
+    for seed in 0..3 {
+        for kind in [Attack::Replay, Attack::Corrupt, Attack::Forge] {
+            let mut schedule = Scenario::Planned.schedule(seed);
+            let nodes = schedule.nodes.len();
+            for (index, at_us) in (3_000_000..10_000_000).step_by(100_000).enumerate() {
+                let fault = Fault::Attack(kind, 1 + index % nodes, 40);
+                schedule.faults.push(Timed { at_us, fault });
+            }
+            schedule.faults.sort_by_key(|timed| timed.at_us);
+            let outcome = run(&schedule, Options::default());
+            assert_eq!(outcome.violation, None, "seed {seed}, {kind:?}");
+        }
+    }
 }
 
 /// SPEC 6.11.3.
