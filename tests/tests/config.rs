@@ -31,7 +31,7 @@ fn faults(open_key: &Path) -> Vec<Fault> {
     .concat();
     let second = second.as_str();
     vec![
-        fault("a missing interface", "\"eth0\"", "\"eth9\"", "\"eth9\"", &["eth9", "eth0"]),
+        fault("the loopback", "\"eth0\"", "\"lo\"", "\"lo\"", &["lo", "loopback"]),
         fault("no address", addresses, r#"["192.0.2.500"]"#, "\"192.0.2.500\"", &["192.0.2.500"]),
         fault(
             "an address of the wrong family",

@@ -352,6 +352,13 @@ impl Work {
         });
     }
 
+    /// Somebody on the segment answers what the node asks for to see whether it can hear.
+    pub fn witness(&mut self) {
+        if self.node.engine.as_ref().is_some_and(|engine| engine.wants_witness().is_some()) {
+            self.engine(Engine::handle_witness);
+        }
+    }
+
     /// The end of a turn: everything that came was handed in, now the engine is asked what it
     /// wants, then about the time. Silence is judged when every frame that waits was read.
     ///

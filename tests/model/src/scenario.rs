@@ -118,6 +118,7 @@ impl Forming {
             let mut work = Work::new(self.nodes[index].clone(), self.step, None);
             let mine = wire.iter().filter(|(to, _)| *to == index);
             mine.for_each(|(_, frame)| work.frame(frame));
+            work.witness();
             if let Some(client) = client {
                 work.packet(client.next());
             }

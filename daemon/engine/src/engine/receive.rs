@@ -152,6 +152,8 @@ impl Engine {
             holds: PinVersion(0),
         };
         self.peers.insert(node, peer);
+        // It is back, or its earlier life is over.
+        self.away.retain(|(ack, _)| ack.node != node);
         self.sender.dirty = true;
         self.sender.information_wanted = true;
         self.notify(Notice::PeerAppeared { node, incarnation });

@@ -16,8 +16,14 @@ impl World {
         if self.schedule.careful && !self.others_serve(index) || !self.nodes[index].runs() {
             return self.now;
         }
-        self.nodes[index].returns = Some(away);
-        self.command(index, Command::Restart { hold });
+        let now = self.nodes[index].clock(self.now);
+        let begun =
+            self.with(index, |engine| engine.handle_command(Command::Restart { hold }, now));
+        // One that is refused, as during another, changes nothing.
+        if matches!(begun, Some(Ok(_))) {
+            self.nodes[index].returns = Some(away);
+        }
+        self.pump(index);
         self.now + nanos(hold) + 2 * away + 4 * self.unit()
     }
 
