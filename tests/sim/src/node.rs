@@ -41,6 +41,8 @@ pub struct Node {
     pub knew: u64,
     /// When its process started.
     pub booted: u64,
+    /// When its life began.
+    pub began: u64,
     /// After how long the next process comes, once this one has ended for a restart.
     pub returns: Option<u64>,
     /// The incarnation of this life.
@@ -111,6 +113,7 @@ impl Node {
             stopped: 0,
             knew: 0,
             booted: 0,
+            began: 0,
             returns: None,
             incarnation: Incarnation(1),
             paused: None,

@@ -113,9 +113,10 @@ impl Engine {
     pub(super) fn is_caught_up(&self) -> bool {
         let bound = self.config.timing.dead_after * 2;
         !self.peers.iter().any(|(_, peer)| {
-            // One that restarts still has its clients, and will tell of them.
-            let restarts = peer.says.state == State::Restarting;
-            peer.pins.behind.is_some_and(|since| restarts || self.now.since(since) < bound)
+            // One that restarts still has its clients, and will tell of them; one that leaves
+            // answers to its end, which is near.
+            let last = matches!(peer.says.state, State::Restarting | State::Leaving);
+            peer.pins.behind.is_some_and(|since| last || self.now.since(since) < bound)
         })
     }
 
@@ -137,8 +138,9 @@ impl Engine {
         if !wanted.is_empty() {
             self.accepts.union_with(&wanted);
             self.sender.dirty = true;
-            // Nobody accepts them any more: what comes from now on is this node's alone.
-            self.waiting.settle_doubt(&wanted, self.now);
+            // Nobody accepts them any more: what comes from now on is this node's alone, but for
+            // copies of what another one answered last.
+            self.waiting.settle_doubt(&wanted, self.now + self.config.timing.skew());
             self.moving.unpin(&wanted);
         }
         self.unpin_slice();

@@ -200,11 +200,11 @@ impl Waiting {
             || !opens && arrival <= self.doubt_rest[bucket.index()]
     }
 
-    /// These buckets were acquired: doubt ends now at the latest.
-    pub(super) fn settle_doubt(&mut self, buckets: &Buckets, now: Time) {
+    /// These buckets were acquired: doubt ends then at the latest.
+    pub(super) fn settle_doubt(&mut self, buckets: &Buckets, limit: Time) {
         for bucket in buckets.iter() {
             let doubt = &mut self.doubt[bucket.index()];
-            *doubt = (*doubt).min(now);
+            *doubt = (*doubt).min(limit);
         }
     }
 

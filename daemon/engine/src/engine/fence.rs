@@ -1,5 +1,6 @@
 //! When a node must not serve, and what it does then: R6, R7, R8 (SPEC 6.8).
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use nlb_protocol::frame::State;
@@ -144,9 +145,8 @@ impl Engine {
             fenced && peer.says.state == State::Leaving && !peer.hears_us() && !has_parted(peer)
         };
         for (node, peer) in self.peers.iter() {
-            if (machine::counts(peer.says.state) || keeps(peer))
-                && let Some(cause) = self.unheard_by(node, peer)
-            {
+            let asked = machine::counts(peer.says.state) || keeps(peer) || self.is_taking_up(peer);
+            if asked && let Some(cause) = self.unheard_by(node, peer) {
                 return Some(cause);
             }
         }
@@ -167,7 +167,7 @@ impl Engine {
     fn unheard_by(&self, node: NodeId, peer: &Peer) -> Option<FenceCause> {
         let timing = &self.config.timing;
         let Some(acked) = peer.acked else {
-            let known = self.now.since(peer.appeared) >= timing.grace();
+            let known = self.now.since(peer.appeared) >= self.acquaintance(peer);
             // Whoever served while this node was away had known it.
             let served = matches!(peer.says.state, State::Active | State::Draining);
             let forgot = self.state == State::Restarting && served;
@@ -183,6 +183,20 @@ impl Engine {
             self.sender.sent_at(acked).is_none_or(|sent| self.now.since(sent) >= timing.rights());
         (fresh && stale && self.sender.last_left().is_some())
             .then_some(FenceCause::StaleAcknowledgement(node))
+    }
+
+    /// Whether a peer's next process goes on with its life, and still says so: not when it is deaf
+    /// and therefore stopped.
+    fn is_taking_up(&self, peer: &Peer) -> bool {
+        peer.takes_up() && self.is_fresh(peer)
+    }
+
+    /// How long a peer may be heard before it must hear this node. One that takes up a life speaks
+    /// before it has listened, and may turn out to be deaf: it is active later than this.
+    pub(super) fn acquaintance(&self, peer: &Peer) -> Duration {
+        let timing = &self.config.timing;
+        let listening = if peer.takes_up() { timing.heartbeat * 2 } else { Duration::ZERO };
+        timing.grace() + listening
     }
 
     /// R8: whether the group is smaller than it must be to serve.

@@ -52,7 +52,8 @@ impl Engine {
     pub(super) fn void_peer(&mut self, node: NodeId, limit: Time) {
         let expires = limit.max(self.now) + self.config.timing.hold();
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let complete = peer.pins.holds(peer.says.pin_version);
+        // Its last heartbeats name no version (SPEC 6.10.6): then those before count.
+        let complete = peer.pins.behind.is_none() && peer.pins.holds(peer.says.pin_version);
         let clients = peer.pins.void(peer.says.pin_version);
         let answered = Some(core::mem::take(&mut peer.pins.answered));
         // It had released everything, and whom it kept is known.

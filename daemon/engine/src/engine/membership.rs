@@ -328,7 +328,7 @@ impl Engine {
         for (_, peer) in self.peers.iter() {
             note(peer.heard + self.patience(peer));
             note(peer.heard + timing.late());
-            note(peer.appeared + timing.grace());
+            note(peer.appeared + self.acquaintance(peer));
             if let Some(sent) = peer.acked.and_then(|acked| self.sender.sent_at(acked)) {
                 note(sent + timing.rights());
             }

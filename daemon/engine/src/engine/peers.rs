@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use nlb_protocol::frame::{Header, Heartbeat, Load, PeerAck};
+use nlb_protocol::frame::{Header, Heartbeat, Load, PeerAck, State};
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{Incarnation, NodeId, PinVersion, Sequence};
 
@@ -29,7 +29,7 @@ pub(super) struct Peer {
     pub(super) lively: Time,
     /// The latest heartbeat that anybody heard, the low 16 bits.
     pub(super) latest: u16,
-    /// When the first one of this life arrived.
+    /// When the first one of this life, or of the process that goes on with it, arrived.
     pub(super) appeared: Time,
     /// The latest heartbeat.
     pub(super) says: Heartbeat,
@@ -62,6 +62,16 @@ impl Peer {
     pub(super) fn hears_us(&self) -> bool {
         self.acked.is_some()
     }
+
+    /// Whether its next process has begun to go on with its life (SPEC 6.11.3f).
+    pub(super) fn takes_up(&self) -> bool {
+        takes_up(&self.says)
+    }
+}
+
+/// Whether a heartbeat is of a process that goes on with the life of another.
+pub(super) fn takes_up(says: &Heartbeat) -> bool {
+    says.state == State::Restarting && says.hold.is_zero()
 }
 
 /// Whether `low` is a later sequence number than `than`, both cut to 16 bits.

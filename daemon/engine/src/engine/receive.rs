@@ -11,7 +11,7 @@ use nlb_protocol::{Buckets, NodeId, PinVersion};
 
 use super::Engine;
 use super::machine;
-use super::peers::{Peer, Refusal, incarnation_low, later16};
+use super::peers::{Peer, Refusal, incarnation_low, later16, takes_up};
 use super::replica::{Changes, Replica};
 use crate::notice::Notice;
 use crate::time::Time;
@@ -177,7 +177,10 @@ impl Engine {
         if later16(header.sequence.low16(), peer.latest) {
             peer.latest = header.sequence.low16();
         }
-        if before.2 && !after.2 {
+        if takes_up(&says) && !peer.takes_up() {
+            // Its next process has yet to hear this node.
+            peer.appeared = self.now;
+        } else if before.2 && !after.2 {
             // It lost this node just now: that is not the beginning of an acquaintance.
             peer.appeared = Time::ZERO;
         }
@@ -200,7 +203,7 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(node) else { return };
         let parted = peer.says.state == State::Leaving && peer.says.pin_version.0 == 0;
-        if parted && !peer.pins.clients.is_empty() {
+        if parted && (!peer.pins.clients.is_empty() || peer.pins.behind.is_some()) {
             // It keeps nobody any more, and how it let them go was lost.
             self.void_peer(node, arrival);
         }

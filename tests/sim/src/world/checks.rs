@@ -71,7 +71,9 @@ impl World {
             Between::OneWay => {
                 let sent = self.check.packets[packet].sent;
                 let (_, age) = self.between(second, first.0, sent);
-                self.one_way(age)
+                // Whoever begins beside a cut is one that it concerns.
+                let began = self.nodes[second].began.max(self.nodes[first.0].began);
+                self.one_way(age.min(sent.saturating_sub(began)))
             }
         };
         if !allowed {
@@ -145,6 +147,7 @@ impl World {
     }
 
     /// SPEC 6.3.6a: whom an active peer has not heard for long does not become active beside it.
+    /// (Who repeats frames may carry them around a cut.)
     pub(super) fn check_joined(&mut self, index: usize, from: State) {
         let long = self.unit() * 2;
         let Some(engine) = self.nodes[index].engine.as_ref().filter(|_| from == State::Joining)
@@ -157,7 +160,10 @@ impl World {
             let active = |node: &NodeView| node.id == id && node.state == State::Active;
             let heard = *other != index && seen.iter().any(active);
             let cut = !self.links.joins(index, *other) && self.links.joins(*other, index);
-            heard && cut && self.now - self.links.changed(index, *other) > long
+            heard
+                && cut
+                && !self.hears(*other, index)
+                && self.now - self.links.changed(index, *other) > long
         });
         if let Some(other) = unheard {
             let violation = Violation::JoinedUnheard { at: self.now, nodes: (index, other) };
@@ -165,10 +171,20 @@ impl World {
         }
     }
 
+    /// Whether one node hears another.
+    fn hears(&self, index: usize, other: usize) -> bool {
+        let id = self.nodes[other].id;
+        let engine = self.nodes[index].engine.as_ref();
+        let seen = engine.map(|engine| engine.snapshot(nlb_engine::Time::ZERO).nodes);
+        seen.is_some_and(|nodes| nodes.iter().any(|node| node.id == id))
+    }
+
     /// R8: whoever is alone long enough to know answers nobody where two must be.
     fn check_group(&mut self, index: usize) {
-        // A kernel that goes on without its process cannot know (SPEC 6.11.3).
-        if self.schedule.min_members < 2 || self.nodes[index].engine.is_none() {
+        // A kernel that goes on without its process cannot know (SPEC 6.11.3), and a node that leaves
+        // is gone soon.
+        let state = self.nodes[index].engine.as_ref().map(Engine::state);
+        if self.schedule.min_members < 2 || matches!(state, None | Some(State::Leaving)) {
             return;
         }
         let long = self.unit() * 3 / 2;

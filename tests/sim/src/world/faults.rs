@@ -116,8 +116,9 @@ impl World {
             Some((saved, clients)) => Engine::resume(config, &saved, &clients, clock),
             None => Engine::new(config, clock),
         });
-        if let Some(life) = node.saved.as_ref().and_then(|saved| saved.life) {
-            node.incarnation = life.incarnation;
+        match node.saved.as_ref().and_then(|saved| saved.life) {
+            Some(life) => node.incarnation = life.incarnation,
+            None => node.began = now,
         }
         let life = node.life;
         self.tell(index, || format!("boots as {incarnation}"));
