@@ -23,6 +23,7 @@ pub mod node;
 pub mod probe;
 pub mod quiet;
 pub mod random;
+pub mod repeats;
 pub mod service;
 pub mod session;
 pub mod spec;

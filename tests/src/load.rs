@@ -15,13 +15,12 @@ use tokio::net::TcpSocket;
 use crate::lab::{SERVICE4, SERVICE6, source4, source6};
 use crate::netns::Namespace;
 use crate::random::Random;
+use crate::repeats::repeats;
 use crate::service::HTTP;
 use crate::stamp::Stamp;
 
 /// An attempt that takes longer has failed. Four SYNs are sent in that time.
 const GIVE_UP: Duration = Duration::from_secs(8);
-/// A connect that takes longer has waited for a retransmitted SYN: the first comes after 1 s.
-pub const RETRANSMITTED: Duration = Duration::from_millis(900);
 
 /// Where the source addresses of a load come from.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +76,8 @@ pub struct Attempt {
     pub begun: Stamp,
     /// How long the connect took.
     pub connect: Option<Duration>,
+    /// Whether the kernel had to send the SYN again.
+    pub repeated: bool,
     /// How long all of it took.
     pub total: Duration,
     /// The server that answered, or why none did.
@@ -84,10 +85,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it waited for a retransmitted SYN or failed.
+    /// Whether it waited for a retransmission or failed.
     #[must_use]
     pub fn disturbed(&self) -> bool {
-        self.server.is_err() || self.connect.is_none_or(|connect| connect > RETRANSMITTED)
+        self.server.is_err() || self.repeated
     }
 }
 
@@ -172,7 +173,7 @@ pub struct Summary {
     pub attempts: usize,
     /// How many got no answer.
     pub failed: usize,
-    /// How many waited for a retransmitted SYN.
+    /// How many waited for a retransmission.
     pub retransmitted: usize,
     /// Half of the connects took at most so long.
     pub median: Duration,
@@ -193,7 +194,7 @@ impl Summary {
         connects.sort();
         sum.median = connects.get(connects.len() / 2).copied().unwrap_or_default();
         sum.longest = connects.last().copied().unwrap_or_default();
-        sum.retransmitted = connects.iter().filter(|connect| **connect > RETRANSMITTED).count();
+        sum.retransmitted = attempts.iter().filter(|attempt| attempt.repeated).count();
         for attempt in attempts {
             match &attempt.server {
                 Ok(server) => *sum.servers.entry(server.clone()).or_default() += 1,
@@ -261,22 +262,28 @@ async fn generate(
 /// One attempt from `source` to the service address of its family.
 async fn attempt(source: IpAddr) -> Attempt {
     let (begun, clock) = (Stamp::now(), Instant::now());
-    let mut connect = None;
-    let get = get(source, clock, &mut connect);
+    let (mut connect, mut repeated) = (None, false);
+    let get = get(source, clock, &mut connect, &mut repeated);
     let server = match tokio::time::timeout(GIVE_UP, get).await {
         Ok(Ok(server)) => Ok(server),
         Ok(Err(error)) => Err(format!("{error:#}")),
         Err(_) => Err("no answer".to_owned()),
     };
-    Attempt { source, begun, connect, total: clock.elapsed(), server }
+    Attempt { source, begun, connect, repeated, total: clock.elapsed(), server }
 }
 
-async fn get(source: IpAddr, clock: Instant, connect: &mut Option<Duration>) -> Result<String> {
+async fn get(
+    source: IpAddr,
+    clock: Instant,
+    connect: &mut Option<Duration>,
+    repeated: &mut bool,
+) -> Result<String> {
     let service = service_of(source);
     let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind(SocketAddr::from((source, 0))).with_context(|| format!("bind {source}"))?;
     let mut stream = socket.connect(SocketAddr::from((service, HTTP))).await?;
     *connect = Some(clock.elapsed());
+    *repeated = repeats(&stream)? > 0;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: service\r\n\r\n").await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

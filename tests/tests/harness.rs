@@ -66,6 +66,27 @@ fn the_watcher_counts_every_question_and_its_answer() -> Result<()> {
     Ok(())
 }
 
+/// Not by how long it took: a client that gets no processor is late too.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_load_knows_whose_question_was_repeated() -> Result<()> {
+    let (_services, watcher, lab) = plain()?;
+    let spec = LoadSpec { rate: 100, count: Some(10), ..LoadSpec::default() };
+    let sum = Summary::of(&Load::run(&lab.client, &spec)?);
+    ensure!((sum.attempts, sum.failed, sum.retransmitted) == (10, 0, 0), "{sum}");
+    let deaf = "table inet deaf { chain input { type filter hook input priority 0; tcp flags syn \
+                drop; }; }";
+    lab.servers[0].feed(&["nft", "-f", "-"], deaf)?;
+    let asked = || watcher.ledger().exchanges.len();
+    let before = asked();
+    let load = Load::start(&lab.client, &spec)?;
+    wait_until("questions that are lost", Duration::from_secs(5), || asked() >= before + 10)?;
+    lab.servers[0].sh("nft delete table inet deaf")?;
+    let sum = Summary::of(&load.finish()?);
+    ensure!((sum.attempts, sum.failed, sum.retransmitted) == (10, 0, 10), "{sum}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "runs in network namespaces: cargo xtask test"]
 fn the_watcher_sees_two_nodes_answer() -> Result<()> {

@@ -26,6 +26,7 @@ const UNSAFE: &[&str] = &[
     "daemon/src/priority.rs",
     "tests/src/inject.rs",
     "tests/src/netns.rs",
+    "tests/src/repeats.rs",
 ];
 
 /// What each crate may depend on, of ours.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nlb_tests::load::{Attempt, RETRANSMITTED};
+use nlb_tests::load::Attempt;
 use nlb_tests::service::HTTP;
 use nlb_tests::session::Book;
 use nlb_tests::stamp::Stamp;
@@ -177,14 +177,9 @@ impl Verdict {
             }
         }
         let (mut failed, mut waited) = (Causes::default(), Causes::default());
-        let (mut shown, mut late) = (0, 0);
+        let mut shown = 0;
         for attempt in attempts.iter().filter(|attempt| attempt.disturbed()) {
             let exchange = asked.get(&attempt.source);
-            if attempt.server.is_ok() && exchange.is_none_or(|exchange| exchange.asked.len() < 2) {
-                // Answered at once, and read late: this machine had no time for the client.
-                late += 1;
-                continue;
-            }
             let mut cause = blame.of_client(attempt.source, attempt.begun, attempt.total);
             if let Ok(server) = &attempt.server
                 && cause.is_none()
@@ -204,7 +199,8 @@ impl Verdict {
             }
         }
         let connects = attempts.iter().filter_map(|attempt| attempt.connect);
-        let usual = connects.clone().filter(|connect| *connect <= RETRANSMITTED).max();
+        let others = attempts.iter().filter(|attempt| !attempt.repeated);
+        let usual = others.filter_map(|attempt| attempt.connect).max();
         self.say("new connections", &attempts.len().to_string());
         self.say("  failed", &failed.words());
         self.say("  waited for a retransmission", &waited.words());
@@ -212,9 +208,6 @@ impl Verdict {
             "  longest wait of all others",
             &format!("{:.1?}, of all {:.1?}", usual.unwrap_or_default(), connects.max()),
         );
-        if late > 0 {
-            self.say("  answered at once, read late", &late.to_string());
-        }
     }
 
     /// What the clients of other servers noticed of a kill.

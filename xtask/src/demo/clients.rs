@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use nlb_tests::load::{Attempt, RETRANSMITTED};
+use nlb_tests::load::Attempt;
 
 /// The clients' view since the demo began, and since the present scene began.
 #[derive(Debug, Default)]
@@ -87,8 +87,8 @@ impl Clients {
         self.scene.failed += failed;
         if let Some(connect) = attempt.connect {
             self.scene.longest = self.scene.longest.max(connect);
-            self.scene.retransmitted += usize::from(connect > RETRANSMITTED);
         }
+        self.scene.retransmitted += usize::from(attempt.repeated);
     }
 }
 
