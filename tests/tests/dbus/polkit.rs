@@ -9,12 +9,14 @@ use futures_util::StreamExt;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedVariant};
 
+// Users that every system has; who they are there is of no concern here.
+
 /// May do everything that polkit is asked about.
-pub(crate) const OPERATOR: u32 = 1001;
+pub(crate) const OPERATOR: u32 = 1;
 /// May, when a person may be asked for a password.
-pub(crate) const PERSON: u32 = 1002;
+pub(crate) const PERSON: u32 = 2;
 /// Is never decided about.
-pub(crate) const UNDECIDED: u32 = 1003;
+pub(crate) const UNDECIDED: u32 = 3;
 
 /// What it was asked: the user, the kind of subject, the action.
 pub(crate) type Asked = Arc<Mutex<Vec<(u32, String, String)>>>;
