@@ -13,7 +13,7 @@ use nlb_tests::wait::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long misbehaving commands are watched.
-const WATCHED: Duration = Duration::from_secs(12);
+const WATCHED: Duration = Duration::from_secs(6);
 /// Processes that one of them may have at an instant: 20 of its own, twice where one run is being
 /// ended while the next begins.
 const MOST: usize = 50;

@@ -358,7 +358,7 @@ fn the_second_daemon_on_a_bus_waits_for_the_name() {
 
 /// Clients that read and follow, and for how long.
 const CLIENTS: usize = 200;
-const CROWD_TIME: Duration = Duration::from_secs(10);
+const CROWD_TIME: Duration = Duration::from_secs(6);
 
 /// The oldest heartbeat of n1 that n2 has seen within this time.
 fn oldest_heartbeat(cluster: &Cluster, time: Duration) -> Result<u64> {

@@ -30,7 +30,7 @@ const RATE: u32 = 200;
 /// The first source addresses of the two.
 const FIRST: (u32, u32) = (0, 5_000_000);
 /// Undisturbed, before and after.
-const CALM: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(2);
 /// Sessions are there within so long.
 const CONNECTED: Duration = Duration::from_secs(10);
 

@@ -54,7 +54,7 @@ fn a_killed_node_is_replaced_and_its_waiting_clients_are_answered(offload: bool)
     let spec = ClusterSpec::default().offload(offload);
     Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
         let mut times = Vec::new();
-        for run in 0..runs(2) {
+        for run in 0..runs(1) {
             let seen = lose(cluster, Loss::Killed, u32::try_from(run)?)?;
             check(cluster, &seen, Duration::from_millis(1200))?;
             times.push(seen.complete);
@@ -70,7 +70,7 @@ fn a_stopped_node_is_fenced_by_its_kernel_and_comes_back(offload: bool) {
     let spec = ClusterSpec::default().offload(offload);
     Cluster::test(&LabOptions::default(), &spec, &WEIGHTS, |cluster| {
         let mut times = Vec::new();
-        for run in 0..runs(2) {
+        for run in 0..runs(1) {
             let seen = lose(cluster, Loss::Stopped, u32::try_from(run)?)?;
             check(cluster, &seen, Duration::from_millis(1200))?;
             times.push(seen.complete);

@@ -36,6 +36,23 @@ impl Run {
         self
     }
 
+    /// The same, started by other words: `nice -n 19 …`.
+    pub(crate) fn behind(self, words: &[&str]) -> Self {
+        let Some((first, options)) = words.split_first() else { return self };
+        let mut wrapped = program(first).args(options);
+        for (name, value) in self.0.get_envs() {
+            if let Some(value) = value {
+                wrapped.0.env(name, value);
+            }
+        }
+        wrapped.args([self.0.get_program()]).args(self.0.get_args())
+    }
+
+    /// Runs it only when nothing else wants a processor.
+    pub(crate) fn patient(self) -> Self {
+        self.behind(&["nice", "-n", "19"])
+    }
+
     /// The command itself.
     pub(crate) fn into_inner(self) -> Command {
         self.0

@@ -4,6 +4,7 @@ mod chaos;
 mod command;
 mod demo;
 mod dist;
+mod kernel;
 mod man;
 mod setup;
 mod system;
@@ -35,6 +36,12 @@ enum Task {
     /// Runs everything: checks, unit tests, simulator, oracle, tests on the real kernel.
     Test {
         /// Only the tests whose name contains this; the checks are left out.
+        #[arg(long)]
+        filter: Option<String>,
+    },
+    /// Runs the tests on the real kernel only.
+    TestKernel {
+        /// Only the tests whose file and name contain this.
         #[arg(long)]
         filter: Option<String>,
     },
@@ -95,6 +102,7 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Demo { hold } => demo::run(hold),
         Task::Test { filter } => test::run(filter.as_deref()),
+        Task::TestKernel { filter } => test::kernel(filter.as_deref()),
         Task::Verify => test::verify(),
         Task::Sim { arguments } => command::cargo("run")
             .args(["--quiet", "--release", "-p", "nlb-sim", "--"])

@@ -1,12 +1,15 @@
 //! `cargo xtask test`, `verify` and `figures`.
 
 use std::io::{BufRead, BufReader};
+use std::panic::resume_unwind;
 use std::process::{ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::command::{Run, cargo, program, root};
+use crate::kernel::{self, Group, Outcome};
 use crate::{setup, system, userns};
 
 /// What was done so far.
@@ -18,6 +21,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Does something that must succeed, and is no test.
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("\n== {name}");
+        let begun = Instant::now();
+        let done = work()?;
+        self.steps.push((name.to_owned(), "done".to_owned(), begun.elapsed()));
+        Ok(done)
+    }
+
     /// Runs something that counts as one test.
     pub(crate) fn single(&mut self, name: &str, run: Run) -> Result<()> {
         println!("\n== {name}");
@@ -61,6 +73,24 @@ impl Tally {
         Ok(())
     }
 
+    /// Counts a group of the tests on the real kernel.
+    fn group(&mut self, group: &Group, outcome: &Outcome) {
+        let Outcome { passed, failed, took } = *outcome;
+        self.passed += passed;
+        self.failed += failed;
+        let outcome = format!("{passed} passed, {failed} failed");
+        self.steps.push((group.name.clone(), outcome, took));
+    }
+
+    /// Ends with what was counted; what kept the rest from running counts as a failure.
+    fn conclude(mut self, outcome: Result<()>) -> ExitCode {
+        if let Err(error) = outcome {
+            println!("\nerror: {error:#}");
+            self.failed += 1;
+        }
+        self.finish()
+    }
+
     /// Prints what came of it; the last line is for machines.
     pub(crate) fn finish(&self) -> ExitCode {
         println!();
@@ -82,43 +112,59 @@ fn number_before(line: &str, word: &str) -> usize {
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     setup::check(setup::TOOLS)?;
     let mut tally = Tally::default();
-    if filter.is_none() {
-        checks(&mut tally)?;
-    }
-    let plain = cargo("test").args(["--workspace", "--no-fail-fast"]);
-    tally.tests("unit tests, vectors, simulator", plain.args(filter))?;
-    if filter.is_none() {
-        oracle(&mut tally)?;
-    }
-    // The programs that the tests on the kernel run.
-    cargo("build").args(["-p", "nlbd", "-p", "nlbctl", "-p", "nlb-sim"]).succeed()?;
-    tally.tests("the real kernel, in namespaces", on_kernel()?.args(filter))?;
-    if filter.is_none() {
-        system::quick(&mut tally)?;
-    }
-    Ok(tally.finish())
+    let outcome = everything(&mut tally, filter);
+    Ok(tally.conclude(outcome))
 }
 
-/// The tests in namespaces, one at a time: they measure milliseconds.
-fn on_kernel() -> Result<Run> {
-    let tests = cargo("test").args(["-p", "nlb-tests", "--tests", "--no-fail-fast", "--"]);
-    userns::with_rights(tests.args(["--ignored", "--test-threads=1"]))
+fn everything(tally: &mut Tally, filter: Option<&str>) -> Result<()> {
+    let [together, alone] = tally.step("build", || kernel::groups(filter))?;
+    // These wait for most of their time. What only computes takes the processors that they leave.
+    let outcome = thread::scope(|scope| {
+        let beside = scope.spawn(|| together.run());
+        if filter.is_none() {
+            checks(tally, Run::patient)?;
+        }
+        // All targets, and not the examples in documents: there are none.
+        let plain =
+            cargo("test").args(["--workspace", "--all-targets", "--no-fail-fast"]).args(filter);
+        tally.tests("unit tests, vectors, simulator", plain.patient())?;
+        if filter.is_none() {
+            oracle(tally)?;
+        }
+        beside.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
+    tally.group(&together, &outcome);
+    tally.group(&alone, &alone.run()?);
+    if filter.is_none() {
+        system::quick(tally)?;
+    }
+    Ok(())
+}
+
+/// The tests on the real kernel, or those whose file and name contain `filter`.
+pub(crate) fn kernel(filter: Option<&str>) -> Result<ExitCode> {
+    setup::check(setup::TOOLS)?;
+    let mut tally = Tally::default();
+    let outcome = tally.step("build", || kernel::groups(filter)).and_then(|groups| {
+        groups.iter().try_for_each(|group| group.run().map(|outcome| tally.group(group, &outcome)))
+    });
+    Ok(tally.conclude(outcome))
 }
 
 /// What needs no rights and little time.
 pub(crate) fn verify() -> Result<ExitCode> {
     let mut tally = Tally::default();
-    checks(&mut tally)?;
-    let structure = cargo("test").args(["-q", "-p", "nlb-tests", "--test", "structure"]);
+    checks(&mut tally, |run| run)?;
+    let structure = cargo("test").args(["-q", "--workspace", "--test", "structure"]);
     tally.tests("structure", structure)?;
     oracle(&mut tally)?;
     Ok(tally.finish())
 }
 
-fn checks(tally: &mut Tally) -> Result<()> {
-    tally.single("format", cargo("fmt").args(["--all", "--check"]))?;
+fn checks(tally: &mut Tally, how: impl Fn(Run) -> Run) -> Result<()> {
+    tally.single("format", how(cargo("fmt").args(["--all", "--check"])))?;
     let clippy = ["--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    tally.single("lints", cargo("clippy").args(clippy))
+    tally.single("lints", how(cargo("clippy").args(clippy)))
 }
 
 /// The implementation in Python must reproduce every vector.
@@ -129,14 +175,14 @@ fn oracle(tally: &mut Tally) -> Result<()> {
 /// The tests that measure, `runs` times each.
 pub(crate) fn figures(runs: usize) -> Result<ExitCode> {
     setup::check(setup::TOOLS)?;
-    cargo("build").args(["-p", "nlbd", "-p", "nlbctl"]).succeed()?;
+    kernel::groups(None)?;
     let file = root().join("target/figures.txt");
     if let Err(error) = std::fs::remove_file(&file)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         return Err(error).context(file.display().to_string());
     }
-    let mut tests = cargo("test").args(["-p", "nlb-tests", "--no-fail-fast"]);
+    let mut tests = cargo("test").args(["--workspace", "--no-fail-fast"]);
     for name in ["idle", "takeover", "planned", "sessions", "handover", "repair"] {
         tests = tests.args(["--test", name]);
     }

@@ -36,15 +36,10 @@ pub(crate) fn prefix() -> Result<Vec<&'static str>> {
 /// When there is no way to that right.
 pub(crate) fn with_rights(run: Run) -> Result<Run> {
     let prefix = prefix()?;
-    let Some((unshare, options)) = prefix.split_first() else { return Ok(run) };
-    let inner = run.into_inner();
-    let mut wrapped = crate::command::program(unshare).args(options).env(INSIDE, "1");
-    for (name, value) in inner.get_envs() {
-        if let (Some(name), Some(value)) = (name.to_str(), value) {
-            wrapped = wrapped.env(name, value);
-        }
+    if prefix.is_empty() {
+        return Ok(run);
     }
-    Ok(wrapped.args([inner.get_program()]).args(inner.get_args()))
+    Ok(run.behind(&prefix).env(INSIDE, "1"))
 }
 
 /// Goes on inside a user namespace with the same arguments, if that is what it takes. Returns
