@@ -179,6 +179,34 @@ fn after_a_restart_the_configured_weight_counts() {
     });
 }
 
+/// The address of a cluster that has another name now must not meet the rules that the old one left:
+/// the gate of a cluster that nobody goes on with stays closed.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_cluster_that_is_renamed_across_a_restart_is_served() {
+    Cluster::test(&LabOptions::default(), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let node = &mut cluster.nodes[0];
+        let rules = |node: &Node| node.namespace.sh("nft list ruleset");
+        node.end_for_restart(END)?;
+        ensure!(rules(node)?.contains("in.nlb0."), "a restart keeps the rules");
+        let text = std::fs::read_to_string(node.config())?;
+        node.configure(&text.replacen("\"nlb0\"", "\"web\"", 1))?;
+        node.start()?;
+        cluster.wait_settled(3)?;
+        let left = rules(&cluster.nodes[0])?;
+        ensure!(left.contains("in.web.") && !left.contains("nlb0"), "{left}");
+        let resumed = cluster.nodes[0].resumed();
+        ensure!(resumed == 0, "it went on with the life of another cluster");
+        let load =
+            Load::start(&cluster.lab.client, &LoadSpec { rate: RATE, ..LoadSpec::default() })?;
+        wait_until("load", SOON, || load.begun() >= 3 * RATE)?;
+        let summary = Summary::of(&load.finish()?);
+        report(&format!("after a restart as another cluster: {summary}"));
+        ensure!(summary.failed == 0 && summary.retransmitted == 0, "not everybody was answered");
+        Ok(())
+    });
+}
+
 /// SPEC 6.11.3a: a kernel that keeps no clients can keep none meanwhile.
 #[test]
 #[ignore = "runs in network namespaces: cargo xtask test"]

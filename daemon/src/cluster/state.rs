@@ -5,6 +5,7 @@
 //! leaves the old text or the new one. The run directory belongs on a tmpfs: a disk that is busy
 //! would hold up heartbeats.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -16,7 +17,7 @@ use nlb_protocol::{Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight};
 use serde::{Deserialize, Serialize};
 
 use super::clock::now;
-use crate::config::{ClusterConfig, NodeConfig};
+use crate::config::{ClusterConfig, Config, NodeConfig};
 
 /// A page: what the kernel writes at once.
 const LENGTH: usize = 4096;
@@ -74,17 +75,8 @@ impl StateFile {
         config: &ClusterConfig,
         node: &NodeConfig,
     ) -> (Self, Option<Saved>) {
-        let record = Record {
-            shape: SHAPE,
-            host: host().unwrap_or_default(),
-            cluster: config.id.0,
-            node: node.id.0,
-            key: config.keys.ring().hash_seed(config.id),
-            life: None,
-            drain: None,
-            away: Vec::new(),
-        };
-        let path = run_dir.join(format!("{}.{ENDING}", config.name));
+        let record = Record::of(config, node);
+        let path = path(run_dir, &config.name);
         let found = read(&path).and_then(|found| record.takes(found));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
@@ -121,6 +113,20 @@ impl StateFile {
 }
 
 impl Record {
+    /// What names a cluster as it is configured, without what was saved of it.
+    fn of(config: &ClusterConfig, node: &NodeConfig) -> Self {
+        Self {
+            shape: SHAPE,
+            host: host().unwrap_or_default(),
+            cluster: config.id.0,
+            node: node.id.0,
+            key: config.keys.ring().hash_seed(config.id),
+            life: None,
+            drain: None,
+            away: Vec::new(),
+        }
+    }
+
     /// What of `found` holds here.
     fn takes(&self, found: Self) -> Option<Saved> {
         let same = found.shape == self.shape
@@ -188,17 +194,34 @@ impl From<Life> for SavedLife {
     }
 }
 
-/// Whether the kernel may still have rules and clients of a life that can go on.
-pub(super) fn is_anything_left(run_dir: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(run_dir) else { return false };
+/// The configured clusters whose earlier life can go on, so that what the kernel has of them stays.
+/// Nothing else that it has is anybody's any more.
+pub(super) fn going_on(run_dir: &Path, config: &Config) -> BTreeSet<String> {
+    let goes_on = |cluster: &&ClusterConfig| {
+        let found = read(&path(run_dir, &cluster.name));
+        let saved = found.and_then(|found| Record::of(cluster, &config.node).takes(found));
+        saved.is_some_and(|saved| saved.life.is_some())
+    };
+    config.clusters.iter().filter(goes_on).map(|cluster| cluster.name.clone()).collect()
+}
+
+/// Removes the files of clusters that are not configured: their rules go, so that no later process
+/// can take up their lives.
+pub(super) fn forget_all_but(run_dir: &Path, config: &Config) {
+    let Ok(entries) = std::fs::read_dir(run_dir) else { return };
     let files = entries.flatten().map(|entry| entry.path());
-    let mut states = files.filter(|path| path.extension().is_some_and(|end| end == ENDING));
-    let host = host().unwrap_or_default();
-    states.any(|path| {
-        let found = read(&path).filter(|found| found.shape == SHAPE && found.host == host);
-        let life = found.and_then(|found| found.life);
-        life.is_some_and(|life| now() < Time::from_nanos(life.until))
-    })
+    for file in files.filter(|file| file.extension().is_some_and(|end| end == ENDING)) {
+        if config.clusters.iter().any(|cluster| path(run_dir, &cluster.name) == file) {
+            continue;
+        }
+        if let Err(error) = std::fs::remove_file(&file) {
+            tracing::debug!(path = %file.display(), %error, "an old life stays in its file");
+        }
+    }
+}
+
+fn path(run_dir: &Path, cluster: &str) -> PathBuf {
+    run_dir.join(format!("{cluster}.{ENDING}"))
 }
 
 fn read(path: &Path) -> Option<Record> {

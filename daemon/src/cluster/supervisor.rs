@@ -136,8 +136,10 @@ impl Supervisor {
         if queue::is_held(FIRST_QUEUE) {
             return Err(SuperviseError::Another);
         }
-        let left = state::is_anything_left(run_dir);
-        let leftovers = if left { Leftovers::Keep } else { Leftovers::Replace };
+        state::forget_all_but(run_dir, &node);
+        let going_on = state::going_on(run_dir, &node);
+        let leftovers =
+            if going_on.is_empty() { Leftovers::Replace } else { Leftovers::Keep(going_on) };
         let (cluster_events, happened) = mpsc::channel(EVENTS);
         let (check_reports, checked) = mpsc::channel(REPORTS);
         let applier = Applier::start(capabilities.clone(), leftovers)

@@ -12,6 +12,7 @@ mod state;
 mod task;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -91,16 +92,17 @@ impl From<io::Error> for KernelError {
 pub struct Kernel(());
 
 /// What becomes of rules that an earlier life left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leftovers {
     /// They go, with everything that the kernel kept.
     Replace,
-    /// The first rules that are set are put in their place; what the kernel keeps stays.
-    Keep,
+    /// Those of these clusters stay, with what the kernel keeps, until they are set anew. Those of
+    /// all others go with the first rules that are set.
+    Keep(BTreeSet<String>),
 }
 
 impl Kernel {
-    /// Starts the applier on the current tokio runtime. Rules that an earlier life left behind
+    /// Starts the applier on the current tokio runtime. Rules of an earlier life that do not stay
     /// are followed by the first that are set, in one transaction, or removed when none are set
     /// within a second.
     ///

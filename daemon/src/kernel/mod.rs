@@ -8,7 +8,7 @@
 //! - `hold`: what a restart asks of the kernel.
 //! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
 //!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one,
-//!   `counters` reads what it counted.
+//!   `counters` reads what it counted, `inventory` names what is there.
 //!
 //! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
 //! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
@@ -19,6 +19,7 @@ mod applier;
 mod counters;
 mod fallback;
 mod hold;
+mod inventory;
 mod lookup;
 mod netlink;
 mod probe;

@@ -12,14 +12,17 @@
 mod batch;
 mod count;
 mod gate;
+mod heirless;
 mod stage;
 
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 
 use nlb_engine::KernelPlan;
 use nlb_protocol::{Bucket, Buckets};
 
 use self::batch::{Batch, Table};
+use super::inventory::Inventory;
 use super::probe::QueuePath;
 use super::spec::{ClusterRules, Interface};
 
@@ -123,6 +126,17 @@ impl Ruleset {
         }
     }
 
+    /// Takes away what was found of clusters that are none of these, and of interfaces that the
+    /// cluster of these rules does not have. What is installed must be installed behind this.
+    pub(crate) fn remove_heirless(
+        &mut self,
+        found: &Inventory,
+        clusters: &BTreeSet<&str>,
+        rules: &ClusterRules,
+    ) {
+        heirless::remove(&mut self.batch, found, clusters, rules);
+    }
+
     /// Switches whether packets of clients that the kernel keeps refresh their time.
     pub(crate) fn refresh(&mut self, rules: &ClusterRules, at: &Decision, refresh: Refresh) {
         stage::clients(&mut self.batch, rules, at, refresh);
@@ -188,7 +202,7 @@ impl Ruleset {
 /// The clients of each family, with the set that keeps them. Duplicates would fail the batch.
 fn by_family(rules: &ClusterRules, clients: &[IpAddr]) -> [(String, Vec<IpAddr>); 2] {
     let [name4, name6] = stage::sticky(&rules.cluster);
-    let unique: std::collections::BTreeSet<IpAddr> = clients.iter().copied().collect();
+    let unique: BTreeSet<IpAddr> = clients.iter().copied().collect();
     let (v4, v6) = unique.into_iter().partition(IpAddr::is_ipv4);
     [(name4, v4), (name6, v6)]
 }

@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 
-use super::{ClusterRules, Interface, Kernel, KernelEvent, KernelHandle};
+use super::{ClusterRules, Interface, Kernel, KernelEvent, KernelHandle, Leftovers};
 
 /// Set in a copy of the test binary that already runs in namespaces of its own.
 const INSIDE: &str = "NLBD_TEST_IN_NAMESPACE";
@@ -221,9 +221,17 @@ pub(crate) struct Applier {
 impl Applier {
     pub(crate) async fn start() -> Self {
         make_lan();
-        let (handle, events) =
-            Kernel::start(crate::kernel::probe().await.unwrap(), crate::kernel::Leftovers::Replace)
-                .unwrap();
+        Self::with(Leftovers::Replace).await
+    }
+
+    /// One that goes on with the rules of these clusters.
+    pub(crate) async fn go_on<const N: usize>(clusters: [&str; N]) -> Self {
+        Self::with(Leftovers::Keep(clusters.map(str::to_owned).into())).await
+    }
+
+    async fn with(leftovers: Leftovers) -> Self {
+        let capabilities = crate::kernel::probe().await.unwrap();
+        let (handle, events) = Kernel::start(capabilities, leftovers).unwrap();
         Self { handle, events }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nlb_engine::Saved;
 
 use super::*;
+use crate::config::{Host, Location};
 use crate::kernel::{Decision, QueuePath, Ruleset};
 
 fn record() -> Record {
@@ -53,11 +54,9 @@ fn what_is_written_is_found() {
     state.save(written.clone()).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
     assert_eq!(record().takes(read(&path).unwrap()), Some(written));
-    assert!(is_anything_left(folder.path()));
     // A shorter text takes the whole place of a longer one.
     state.save(Saved { life: None, drain: None, away: Vec::new() }).unwrap();
     assert_eq!(record().takes(read(&path).unwrap()).unwrap().life, None);
-    assert!(!is_anything_left(folder.path()));
 }
 
 #[test]
@@ -78,6 +77,50 @@ fn what_does_not_belong_here_is_not_taken() {
         let found = record().takes(other).unwrap();
         assert_eq!((found.life, found.away.len()), (None, 1));
     }
+}
+
+/// A configuration of this host with clusters of these names and ids.
+fn config(folder: &Path, clusters: &[(&str, u16)]) -> Config {
+    let mut text = "(node: (name: \"n3\", id: 3), clusters: {".to_owned();
+    for (name, id) in clusters {
+        let address = format!("\"192.0.2.{id}\"");
+        text += &format!(
+            "\"{name}\": (id: {id}, interfaces: [\"lan0\"], addresses: [{address}], insecure: true),"
+        );
+    }
+    let file = folder.join("nlbd.ron");
+    std::fs::write(&file, text + "})").unwrap();
+    crate::config::load(&Location::named(&file), &Host).unwrap()
+}
+
+#[test]
+fn only_lives_of_configured_clusters_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = config(folder.path(), &[("nlb0", 7), ("web", 8)]);
+    let states = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().flatten().map(|one| one.file_name());
+        let names = names.filter_map(|name| name.into_string().ok());
+        names.filter(|name| name.ends_with(".state")).collect::<BTreeSet<_>>()
+    };
+    for cluster in &two.clusters {
+        let (mut state, found) = StateFile::open(folder.path(), cluster, &two.node);
+        assert_eq!(found, None);
+        state.save(saved()).unwrap();
+    }
+    let going_on =
+        |config: &Config| -> Vec<String> { going_on(folder.path(), config).into_iter().collect() };
+    assert_eq!(going_on(&two), ["nlb0", "web"]);
+    // Renamed, or with another id: nobody goes on with it.
+    assert_eq!(going_on(&config(folder.path(), &[("nlb1", 7), ("web", 8)])), ["web"]);
+    assert_eq!(going_on(&config(folder.path(), &[("nlb0", 9), ("web", 8)])), ["web"]);
+    let one = config(folder.path(), &[("web", 8)]);
+    forget_all_but(folder.path(), &one);
+    assert_eq!(states(), BTreeSet::from(["web.state".to_owned()]));
+    assert_eq!(going_on(&two), ["web"]);
+    // One that has left goes on neither.
+    let (mut state, _) = StateFile::open(folder.path(), &one.clusters[0], &one.node);
+    state.save(Saved { life: None, ..saved() }).unwrap();
+    assert_eq!(going_on(&two), [""; 0]);
 }
 
 #[test]

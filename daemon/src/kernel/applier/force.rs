@@ -64,12 +64,10 @@ impl Task {
     }
 
     pub(super) async fn bring_into_force(&mut self, name: String, mut step: Step) {
-        let mut text = String::new();
-        if self.clear {
-            let mut batch = Ruleset::new();
-            batch.clear();
-            text = batch.into_text();
-        }
+        let mut text = match self.make_room(&name, &step).await {
+            Ok(text) => text,
+            Err(error) => return self.failed(name, &step, error).await,
+        };
         text += &core::mem::take(&mut step.text);
         if step.structural {
             text += &fallback::remember_made(&self.made);
@@ -82,7 +80,10 @@ impl Task {
                 Err(error) => return self.failed(name, &step, error.into()).await,
             }
         };
-        self.clear = false;
+        if core::mem::take(&mut self.clear) {
+            self.inherited.clear();
+        }
+        self.inherited.remove(&name);
         let rewritten = step.rewritten;
         let must_rest = step.forgotten != Forgotten::Nobody;
         if must_rest {
@@ -109,6 +110,20 @@ impl Task {
         if rewritten || self.fingerprint.is_none() {
             self.fingerprint = self.query.fingerprint().await.ok();
         }
+    }
+
+    /// What must go in the same transaction before a batch: everything, or, before the first rules
+    /// of a cluster, what an earlier life left and nobody goes on with.
+    async fn make_room(&mut self, name: &str, step: &Step) -> Result<String, KernelError> {
+        let mut batch = Ruleset::new();
+        if self.clear {
+            batch.clear();
+        } else if self.clusters.get(name).is_some_and(|cluster| cluster.installed().is_none()) {
+            let found = self.query.inventory().await?;
+            let heirs = self.clusters.keys().chain(&self.inherited).map(String::as_str).collect();
+            batch.remove_heirless(&found, &heirs, step.installed.rules());
+        }
+        Ok(batch.into_text())
     }
 
     pub(super) async fn settled(&mut self, name: String, step: Step, took: Duration) {

@@ -39,6 +39,8 @@ pub(super) struct Task {
     pub(super) clusters: BTreeMap<String, Cluster>,
     /// What removed clusters left.
     pub(super) leftovers: Vec<ClusterRules>,
+    /// Clusters of an earlier life that were not set yet: what the kernel has of them stays.
+    pub(super) inherited: BTreeSet<String>,
     /// Both tables go before anything else is done, in the same batch.
     pub(super) clear: bool,
     /// When they go even if nothing else is done.
@@ -69,6 +71,10 @@ impl Task {
         events: mpsc::Sender<KernelEvent>,
     ) -> Self {
         let now = Instant::now();
+        let (clear, inherited) = match leftovers {
+            Leftovers::Replace => (true, BTreeSet::new()),
+            Leftovers::Keep(clusters) => (false, clusters),
+        };
         Self {
             capabilities,
             watch,
@@ -78,7 +84,8 @@ impl Task {
             events,
             clusters: BTreeMap::new(),
             leftovers: Vec::new(),
-            clear: leftovers == Leftovers::Replace,
+            inherited,
+            clear,
             clear_at: now + GRACE,
             raw: None,
             raw_at: now,

@@ -14,7 +14,10 @@ use crate::kernel::testing::{
 };
 use crate::kernel::{ClusterRules, Interface, KernelEvent, netlink, watch};
 
+mod heirs;
+
 const MODULE: &str = "kernel::applier::tests";
+
 fn filter_in_kernel() -> Buckets {
     let listing = nft(&["list", "set", "inet", "nlb", "filter.nlb0"], "").unwrap();
     let marks = listing.split(|c: char| !c.is_ascii_alphanumeric());

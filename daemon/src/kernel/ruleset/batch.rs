@@ -62,6 +62,11 @@ impl Batch {
     /// `definition` as it was added with: it is added first, so that it can be deleted.
     pub(super) fn remove_set(&mut self, table: Table, name: &str, definition: &str) {
         self.add_set(table, name, definition);
+        self.delete_set(table, name);
+    }
+
+    /// One that is there.
+    pub(super) fn delete_set(&mut self, table: Table, name: &str) {
         self.line(format_args!("delete set {table} {name}"));
     }
 
@@ -143,10 +148,16 @@ impl Batch {
     }
 }
 
-/// The name of a chain that belongs to an interface. The index tells two of one name apart, the
-/// name one that was renamed; dots stand in no cluster's name, so no two clusters collide.
+/// The name of a chain that belongs to an interface of a cluster. Dots stand in no cluster's name,
+/// so no two clusters collide.
 pub(super) fn chain_of(kind: &str, cluster: &str, interface: &Interface) -> String {
+    format!("{kind}.{cluster}.{}", interface_chain(interface))
+}
+
+/// The part of it that names the interface. The index tells two of one name apart, the name one
+/// that was renamed.
+pub(super) fn interface_chain(interface: &Interface) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
     let name: String = interface.name().chars().map(plain).collect();
-    format!("{kind}.{cluster}.{}.{name}", interface.index())
+    format!("{}.{name}", interface.index())
 }

@@ -6,6 +6,7 @@ use nlb_protocol::{ClusterId, MacAddr};
 
 use super::*;
 use crate::config::Port;
+use crate::kernel::inventory::Names;
 use crate::kernel::testing::{in_namespace, ip, nft};
 
 const MODULE: &str = "kernel::ruleset::tests";
@@ -178,6 +179,37 @@ fn a_rebuild_keeps_the_clients_that_the_kernel_keeps() {
             assert!(!listing.contains(gone), "{gone} is left in\n{listing}");
         }
     });
+}
+
+#[test]
+fn only_what_has_no_heir_goes() {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let found = Inventory {
+        gate: Names {
+            chains: names(&["in.nlb0.7.lan0", "out.nlb0.9.lan0", "in.old.7.lan0", "in.new.9.a.b"]),
+            sets: names(&["lease.nlb0", "lease.old"]),
+            counters: names(&["no_lease.nlb0", "no_lease.old"]),
+        },
+        stage: Names {
+            chains: names(&["made.iptables", "somebody", "stage.nlb0", "stage.old", "in.nlb0.7.l"]),
+            ..Names::default()
+        },
+    };
+    let heirs = BTreeSet::from(["nlb0", "new"]);
+    let batch = text(|batch| batch.remove_heirless(&found, &heirs, &rules()));
+    let deleted: Vec<&str> =
+        batch.lines().filter_map(|line| line.strip_prefix("delete ")).collect();
+    assert_eq!(
+        deleted,
+        [
+            "chain inet nlb in.nlb0.7.l",
+            "chain inet nlb stage.old",
+            "chain netdev nlb_gate in.old.7.lan0",
+            "chain netdev nlb_gate out.nlb0.9.lan0",
+            "set netdev nlb_gate lease.old",
+            "counter netdev nlb_gate no_lease.old",
+        ]
+    );
 }
 
 #[test]
