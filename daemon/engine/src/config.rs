@@ -116,17 +116,46 @@ pub struct Limits {
     pub pins: usize,
     /// Packets that wait for a verdict.
     pub held: usize,
+    /// Clients that are worked on in one go, and within a millisecond.
+    pub slice: usize,
+    /// Changes that may wait to be sent before more are made of the same kind. Well below what the
+    /// log remembers, so that whoever misses a message finds it there.
+    pub backlog: usize,
+    /// Changes that the own log remembers for peers that missed some.
+    pub log: usize,
 }
 
+const _: () = assert!(Limits::DEFAULT.are_sound());
+
 impl Limits {
+    /// What is usual. A slice is about a millisecond's work; the log remembers a tenth of a second
+    /// of the fastest that can be sent, 1.5 MiB.
+    pub const DEFAULT: Self = Self {
+        sticky: 1 << 20,
+        pins: 1 << 20,
+        held: 4096,
+        slice: 4096,
+        backlog: 4096,
+        log: 1 << 16,
+    };
     /// Clients of other nodes that the kernel remembers at most, to drop their packets by itself.
     /// Those beyond cost a trip to user space for each packet.
     pub const REFUSED: usize = 1 << 18;
+
+    /// Whether the bounds go together: something can be worked on, and whoever misses a message
+    /// finds its changes in the log, however much was done meanwhile.
+    #[must_use]
+    pub const fn are_sound(&self) -> bool {
+        self.slice > 0
+            && self.backlog > 0
+            && self.slice <= self.log / 4
+            && self.backlog <= self.log / 4 - self.slice
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sticky: 1 << 20, pins: 1 << 20, held: 4096 }
+        Self::DEFAULT
     }
 }
 

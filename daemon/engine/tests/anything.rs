@@ -18,7 +18,7 @@ use nlb_protocol::{
 };
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits { sticky: 64, pins: 64, held: 16 };
+const LIMITS: Limits = Limits { sticky: 64, pins: 64, held: 16, slice: 8, backlog: 8, log: 64 };
 
 fn config() -> Config {
     Config {

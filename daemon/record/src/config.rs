@@ -6,7 +6,8 @@ use nlb_engine::{Config, Limits, Timing, make_table};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 use serde::{Deserialize, Serialize};
 
-/// [`Config`], with the units in the names.
+/// [`Config`], with the units in the names. Limits that no file of before names are left out where
+/// they are the usual ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)] // as in the engine
@@ -26,6 +27,12 @@ pub struct Start {
     pub limit_sticky: usize,
     pub limit_pins: usize,
     pub limit_held: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_slice: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_backlog: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_log: Option<usize>,
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -34,6 +41,8 @@ fn micros(duration: Duration) -> u64 {
 
 impl From<&Config> for Start {
     fn from(config: &Config) -> Self {
+        let usual = Limits::DEFAULT;
+        let unless = |limit: usize, usual: usize| Some(limit).filter(|limit| *limit != usual);
         Self {
             cluster: config.cluster.0,
             node: config.node.0,
@@ -50,6 +59,9 @@ impl From<&Config> for Start {
             limit_sticky: config.limits.sticky,
             limit_pins: config.limits.pins,
             limit_held: config.limits.held,
+            limit_slice: unless(config.limits.slice, usual.slice),
+            limit_backlog: unless(config.limits.backlog, usual.backlog),
+            limit_log: unless(config.limits.log, usual.log),
         }
     }
 }
@@ -72,11 +84,15 @@ impl Start {
             sticky_idle: Duration::from_millis(self.sticky_idle_ms),
             offload: self.offload,
             min_members: self.min_members,
-            limits: Limits {
+            limits: Some(Limits {
                 sticky: self.limit_sticky,
                 pins: self.limit_pins,
                 held: self.limit_held,
-            },
+                slice: self.limit_slice.unwrap_or(Limits::DEFAULT.slice),
+                backlog: self.limit_backlog.unwrap_or(Limits::DEFAULT.backlog),
+                log: self.limit_log.unwrap_or(Limits::DEFAULT.log),
+            })
+            .filter(Limits::are_sound)?,
             tables: make_table,
         })
     }

@@ -139,6 +139,8 @@ pub struct Excused {
     pub moved: u64,
     /// Moments in which a bucket was shared across a cut.
     pub shared: u64,
+    /// Clients taken, and packets answered twice, by nodes that had no room for all pins.
+    pub unknown: u64,
 }
 
 /// What is measured, and what was violated.

@@ -2,8 +2,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nlb_protocol::hash;
+use nlb_protocol::ids::BUCKETS;
+
 use crate::rng::Rng;
-use crate::schedule::ClientSpec;
+use crate::schedule::{ClientSpec, Schedule};
 
 /// One client.
 #[derive(Debug, Clone)]
@@ -21,11 +24,11 @@ pub struct Client {
 impl Client {
     /// The client with this number: every fourth speaks IPv6.
     #[must_use]
-    pub fn new(number: u32, rng: Rng) -> Self {
-        let address = if number % 4 == 3 {
-            IpAddr::V6(Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(number) * 0x1_0001)))
-        } else {
-            IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number * 77))
+    pub fn new(number: u32, schedule: &Schedule, rng: Rng) -> Self {
+        let address = match schedule.clients.buckets {
+            0 if number % 4 == 3 => address(number, number),
+            0 => address(number, number * 77),
+            buckets => crowded(number, usize::from(buckets), schedule.nodes[0].hash_seed),
         };
         Self { address, follow: 0, opened: 0, rng }
     }
@@ -49,4 +52,21 @@ impl Client {
         self.follow = rng.range(1, 6);
         (true, rng.range(spec.flow_us / 4, spec.flow_us * 2))
     }
+}
+
+fn address(number: u32, host: u32) -> IpAddr {
+    if number % 4 == 3 {
+        IpAddr::V6(Ipv6Addr::from((0x2001_0db8 << 96) | (u128::from(host) * 0x1_0001)))
+    } else {
+        IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + host))
+    }
+}
+
+/// An address of this client alone, in one of so many buckets that lie evenly.
+fn crowded(number: u32, buckets: usize, seed: u32) -> IpAddr {
+    let apart = BUCKETS / buckets.clamp(1, BUCKETS);
+    let own = (0..1 << 16).map(|host| address(number, number << 16 | host));
+    let mut fitting =
+        own.filter(|client| hash::bucket(*client, seed).index().is_multiple_of(apart));
+    fitting.next().unwrap_or_else(|| address(number, number << 16))
 }

@@ -177,6 +177,7 @@ impl Node {
             seed: self.spec.hash_seed,
             offload: self.spec.offload,
             min_members: schedule.min_members,
+            limits: schedule.limits.limits(),
             ..config(self.id.0, Incarnation(chance | 1), schedule.timing(), idle)
         }
     }

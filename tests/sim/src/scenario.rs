@@ -3,7 +3,7 @@
 use crate::cuts;
 use crate::draw::{Draw, Op};
 use crate::rng::{Chance, Rng};
-use crate::schedule::{ClientSpec, KernelSpec, Network, NodeSpec, Schedule};
+use crate::schedule::{ClientSpec, KernelSpec, LimitSpec, Network, NodeSpec, Schedule};
 
 /// A kind of schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,6 +39,9 @@ pub enum Scenario {
     Standing,
     /// Churn in which nodes stall while another is about to be dead.
     Stalls,
+    /// Chaos among nodes that have little room and do little at a time, with many clients in few
+    /// buckets.
+    Bounds,
 }
 
 const CHURN: &[Op] = &[
@@ -97,7 +100,7 @@ const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Chaos,
         Self::Churn,
         Self::Noisy,
@@ -113,6 +116,7 @@ impl Scenario {
         Self::Upgrades,
         Self::Standing,
         Self::Stalls,
+        Self::Bounds,
     ];
 
     /// The command line's word for it.
@@ -123,7 +127,7 @@ impl Scenario {
 
     fn ops(self) -> &'static [Op] {
         match self {
-            Self::Chaos | Self::Upgrades => &[],
+            Self::Chaos | Self::Upgrades | Self::Bounds => &[],
             Self::Churn | Self::Noisy | Self::Fast => CHURN,
             Self::Cuts => CUTS,
             Self::Partitions => PARTITIONS,
@@ -143,6 +147,9 @@ impl Scenario {
         let mut rng = Rng::of(seed, Chance::Schedule, self as u64, 0);
         if matches!(self, Self::Chaos | Self::Upgrades) {
             return chaos(seed, rng, self == Self::Upgrades);
+        }
+        if self == Self::Bounds {
+            return bounds(seed, rng);
         }
         let (heartbeat, dead) = if self == Self::Fast { (5, 50) } else { (100, 1000) };
         let mut schedule = self.settings(seed, heartbeat * 1000, dead * 1000);
@@ -221,7 +228,9 @@ impl Scenario {
                 flow_us: if fast { 2 * ms } else { 20 * ms },
                 idle_us: dead_after_us * 4,
                 idles_ppm: if calm { 0 } else { 10_000 },
+                buckets: 0,
             },
+            limits: LimitSpec::default(),
             faults: Vec::new(),
         }
     }
@@ -281,12 +290,36 @@ fn chaos(seed: u64, mut rng: Rng, restarts: bool) -> Schedule {
             flow_us,
             idle_us: unit * [15, 25, 60][rng.index(3)] / 10,
             idles_ppm: [0, 50_000, 200_000][rng.index(3)],
+            buckets: 0,
         },
+        limits: LimitSpec::default(),
         faults: Vec::new(),
     };
     let mut draw = Draw::new(rng, &schedule);
     draw.start();
     draw.everything(if many { 5 } else { 18 }, restarts);
     schedule.faults = draw.finish();
+    schedule
+}
+
+fn bounds(seed: u64, mut rng: Rng) -> Schedule {
+    let usual = LimitSpec::default();
+    let [slice, backlog] = [0, 0].map(|_: usize| [1, 2, 3, 8, 32][rng.index(5)]);
+    let limits = LimitSpec {
+        sticky: [6, 24, usual.sticky, usual.sticky][rng.index(4)],
+        // Where there is no room for all, clients may move: that hides much.
+        pins: [3, 16].get(rng.index(8)).copied().unwrap_or(usual.pins),
+        held: [1, 3, 32, usual.held][rng.index(4)],
+        slice,
+        backlog,
+        log: (slice + backlog) * [4, 8, 64][rng.index(3)],
+    };
+    let count = [16, 48, 120][rng.index(3)];
+    let buckets = [1, 4, 16][rng.index(3)];
+    let restarts = rng.chance(500_000);
+    let mut schedule = chaos(seed, rng, restarts);
+    schedule.limits = limits;
+    schedule.clients.count = count;
+    schedule.clients.buckets = buckets;
     schedule
 }

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use nlb_engine::Timing;
+use nlb_engine::{Limits, Timing};
 use serde::{Deserialize, Serialize};
 
 /// What is to happen to a cluster.
@@ -37,6 +37,9 @@ pub struct Schedule {
     pub kernel: KernelSpec,
     /// Who sends packets.
     pub clients: ClientSpec,
+    /// What the nodes' engines have room for, and do at a time.
+    #[serde(default)]
+    pub limits: LimitSpec,
     /// What goes wrong, and what administrators do.
     pub faults: Vec<Timed>,
 }
@@ -76,6 +79,34 @@ pub struct KernelSpec {
     pub worst_us: u64,
 }
 
+/// The bounds of an engine, as [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // as in the engine
+pub struct LimitSpec {
+    pub sticky: usize,
+    pub pins: usize,
+    pub held: usize,
+    pub slice: usize,
+    pub backlog: usize,
+    pub log: usize,
+}
+
+impl LimitSpec {
+    /// As the engine wants them.
+    #[must_use]
+    pub fn limits(self) -> Limits {
+        let Self { sticky, pins, held, slice, backlog, log } = self;
+        Limits { sticky, pins, held, slice, backlog, log }
+    }
+}
+
+impl Default for LimitSpec {
+    fn default() -> Self {
+        let Limits { sticky, pins, held, slice, backlog, log } = Limits::DEFAULT;
+        Self { sticky, pins, held, slice, backlog, log }
+    }
+}
+
 /// The clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSpec {
@@ -91,6 +122,9 @@ pub struct ClientSpec {
     pub idle_us: u64,
     /// Flows after which a client is silent for about so long, per million.
     pub idles_ppm: u64,
+    /// All are of so many buckets, under the hash seed of the first node; zero: of any.
+    #[serde(default)]
+    pub buckets: u16,
 }
 
 /// A fault and its time.
@@ -224,6 +258,9 @@ impl Schedule {
         }
         if schedule.heartbeat_us < 1000 || schedule.dead_after_us < 5 * schedule.heartbeat_us {
             return Err("dead_after_us must be five heartbeats of 1000 us or longer".to_owned());
+        }
+        if !schedule.limits.limits().are_sound() {
+            return Err("log must be four times slice and backlog together".to_owned());
         }
         bad.map_or(Ok(()), |timed| Err(format!("no such node: {:?}", timed.fault)))?;
         Ok(schedule)

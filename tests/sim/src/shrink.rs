@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::check::Violation;
 use crate::run::run;
-use crate::schedule::{Fault, Schedule};
+use crate::schedule::{Fault, LimitSpec, Schedule};
 use crate::world::Options;
 
 /// What was found, and how many runs it took.
@@ -108,6 +108,11 @@ impl Search {
         self.edit(|schedule| schedule.network.loss_ppm = 0);
         self.edit(|schedule| schedule.network.doubled_ppm = 0);
         self.edit(|schedule| schedule.network.packet_loss_ppm = 0);
+        self.edit(|schedule| schedule.limits = LimitSpec::default());
+        let usual = LimitSpec::default();
+        self.edit(|schedule| schedule.limits.pins = usual.pins);
+        self.edit(|schedule| schedule.limits.sticky = usual.sticky);
+        self.edit(|schedule| schedule.limits.held = usual.held);
         self.edit(|schedule| schedule.paths = 1);
         self.edit(|schedule| schedule.min_members = 1);
         self.edit(|schedule| schedule.nodes.iter_mut().for_each(|node| node.drift_ppm = 0));

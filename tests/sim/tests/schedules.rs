@@ -108,6 +108,12 @@ fn stalls_while_another_dies() {
     schedules(Scenario::Stalls, 0..15);
 }
 
+/// SPEC 6.2: what happens at the bounds.
+#[test]
+fn little_room_and_small_slices() {
+    schedules(Scenario::Bounds, 0..40);
+}
+
 #[test]
 fn upgrades() {
     schedules(Scenario::Upgrades, 0..40);

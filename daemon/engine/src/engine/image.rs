@@ -309,7 +309,7 @@ image! {
 image_of_variants! { PinEntry { 1: Pin(0: client), 2: Unpin(0: client), 3: Answered(0: print) } }
 image! { ClientPacket { id, client, opens, fingerprint } }
 image! { Timing { heartbeat, dead_after } }
-image! { Limits { sticky, pins, held } }
+image! { Limits { sticky, pins, held, slice, backlog, log } }
 image! {
     Config {
         cluster, node, incarnation, name, software, timing, weight, seed, sticky_idle, offload,
@@ -377,7 +377,8 @@ impl Engine {
     pub fn from_image(bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
         let engine = Self::take(&mut input)?;
-        let whole = engine.clients.is_whole() && engine.waiting.is_whole();
+        let limits = engine.config.limits.are_sound();
+        let whole = limits && engine.clients.is_whole() && engine.waiting.is_whole();
         (input.0.is_empty() && whole).then_some(engine)
     }
 

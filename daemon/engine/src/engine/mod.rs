@@ -145,6 +145,7 @@ impl Engine {
     /// A node that is about to join.
     #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
+        debug_assert!(config.limits.are_sound());
         Self {
             now,
             state: State::Joining,
@@ -156,7 +157,7 @@ impl Engine {
             moving: Moving::default(),
             clients: Clients::new(),
             waiting: Waiting::new(),
-            log: Log::default(),
+            log: Log::new(config.limits.log),
             refused: Refused::default(),
             kernel: Kernel::new(),
             retry_at: None,

@@ -16,17 +16,11 @@ use super::clients::Walk;
 use super::image::image;
 use crate::time::Time;
 
-/// The most clients that are worked on within [`SLICE_TIME`]: about a millisecond's work.
-pub(super) const SLICE: usize = 4096;
+/// In so long no more clients are worked on than `Limits::slice`.
 const SLICE_TIME: Duration = Duration::from_millis(1);
-/// Changes that may wait to be sent before more are made of the same kind. Well below what the log
-/// remembers, so that whoever misses a message finds it there.
-const BACKLOG: usize = 4096;
 /// However it progresses, a hand-over does not wait for acknowledgements longer than this: four
 /// times what a million clients are to take.
 pub(super) const TRANSFER: Duration = Duration::from_secs(60);
-
-const _: () = assert!(BACKLOG + SLICE <= super::pins::LOG_MEMORY / 4);
 
 /// What is being moved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -63,20 +57,15 @@ struct Budget {
 }
 
 impl Budget {
-    fn left(&mut self, now: Time) -> usize {
+    fn left(&mut self, slice: usize, now: Time) -> usize {
         if now >= self.since + SLICE_TIME {
             *self = Self { used: 0, since: now };
         }
-        SLICE.saturating_sub(self.used)
+        slice.saturating_sub(self.used)
     }
 }
 
 impl Moving {
-    /// How many clients may be worked on now.
-    pub(super) fn left(&mut self, now: Time) -> usize {
-        self.budget.left(now)
-    }
-
     pub(super) fn spend(&mut self, clients: usize) {
         self.budget.used += clients;
     }
@@ -175,13 +164,23 @@ impl Moving {
 }
 
 impl Engine {
+    /// How many clients may be worked on now.
+    pub(super) fn slice(&mut self) -> usize {
+        self.moving.budget.left(self.config.limits.slice, self.now)
+    }
+
+    /// Whether so many changes wait to be sent that no more are to be made in a row.
+    fn is_backed_up(&self) -> bool {
+        self.log.backlog() >= self.config.limits.backlog
+    }
+
     /// Pins clients of buckets that are about to go, so that only the latest are left to be told
     /// with the release. In the order of their addresses, which makes messages short.
     pub(super) fn pin_slice(&mut self) {
-        if !self.moving.is_pinning() || self.log.backlog() >= BACKLOG {
+        if !self.moving.is_pinning() || self.is_backed_up() {
             return;
         }
-        let room = self.moving.left(self.now);
+        let room = self.slice();
         let before = self.moving.pinning.clone();
         let mut batch: Vec<IpAddr> = self
             .clients
@@ -208,10 +207,10 @@ impl Engine {
         if self.log.len() == 0 {
             self.moving.unpinning = Buckets::EMPTY;
         }
-        if self.moving.unpinning.is_empty() || self.log.backlog() >= BACKLOG {
+        if self.moving.unpinning.is_empty() || self.is_backed_up() {
             return;
         }
-        let room = self.moving.left(self.now);
+        let room = self.slice();
         let batch =
             self.clients.walk(&mut self.moving.unpin_walk, &mut self.moving.unpinning, room);
         self.moving.spend(batch.len());
@@ -224,10 +223,10 @@ impl Engine {
 
     /// Lets some of the clients go that a leaving node still has.
     pub(super) fn let_all_go(&mut self) {
-        if self.log.backlog() >= BACKLOG {
+        if self.is_backed_up() {
             return;
         }
-        let room = self.moving.left(self.now);
+        let room = self.slice();
         let batch = self.clients.pop(room);
         self.moving.spend(batch.len());
         batch.into_iter().for_each(|client| self.log.unpin(client));
@@ -235,10 +234,10 @@ impl Engine {
 
     /// Looks at some of the clients that a leaving node keeps, and lets the idle ones go.
     pub(super) fn let_idle_go(&mut self) {
-        if self.moving.idle.is_empty() || self.log.backlog() >= BACKLOG {
+        if self.moving.idle.is_empty() || self.is_backed_up() {
             return;
         }
-        let room = self.moving.left(self.now);
+        let room = self.slice();
         let batch = self.clients.walk(&mut self.moving.idle_walk, &mut self.moving.idle, room);
         self.moving.spend(batch.len());
         for (bucket, client, seen) in batch {
@@ -260,7 +259,7 @@ impl Engine {
     pub(super) fn is_working(&self) -> bool {
         let closing = self.leave.is_closing() && !self.clients.is_empty();
         let settling = self.peers.iter().any(|(_, peer)| !peer.pins.twice.is_empty());
-        (self.moving.is_walking() || closing || settling) && self.log.backlog() < BACKLOG
+        (self.moving.is_walking() || closing || settling) && !self.is_backed_up()
     }
 }
 

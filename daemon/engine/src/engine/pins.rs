@@ -16,13 +16,11 @@ use nlb_protocol::frame::{
 use super::addresses::AddressSet;
 use super::image::image;
 
-/// Changes that the own log remembers for peers that missed some: a tenth of a second of the
-/// fastest that can be sent, 1.5 MiB.
-pub(super) const LOG_MEMORY: usize = 1 << 16;
-
 /// The own log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Log {
+    /// Changes that it remembers for peers that missed some.
+    memory: usize,
     version: u64,
     recent: VecDeque<PinEntry>,
     pinned: AddressSet,
@@ -37,6 +35,20 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Nobody is pinned. So many changes will be remembered.
+    pub(super) fn new(memory: usize) -> Self {
+        Self {
+            memory,
+            version: 0,
+            recent: VecDeque::new(),
+            pinned: AddressSet::default(),
+            sent: 0,
+            told: 0,
+            snapshot: None,
+            part_next: false,
+        }
+    }
+
     pub(super) fn version(&self) -> PinVersion {
         PinVersion(self.version)
     }
@@ -75,7 +87,7 @@ impl Log {
     }
 
     fn append(&mut self, entry: PinEntry) {
-        if self.recent.len() >= LOG_MEMORY {
+        if self.recent.len() >= self.memory {
             self.recent.pop_front();
         }
         self.recent.push_back(entry);
@@ -101,7 +113,7 @@ impl Log {
     /// All pins are void. Who held some must learn that, so the version rises.
     pub(super) fn void(&mut self) {
         let version = self.version + 1;
-        *self = Self { version, sent: version, told: version, ..Self::default() };
+        *self = Self { version, sent: version, told: version, ..Self::new(self.memory) };
     }
 
     /// The version that the memory begins behind.
@@ -162,7 +174,7 @@ impl Log {
     }
 }
 
-image! { Log { version, recent, pinned, sent, told, snapshot, part_next } }
+image! { Log { memory, version, recent, pinned, sent, told, snapshot, part_next } }
 
 #[cfg(test)]
 mod tests;

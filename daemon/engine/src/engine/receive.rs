@@ -253,9 +253,9 @@ impl Engine {
     }
 
     fn part(&mut self, header: &Header, part: &PinSnapshot) {
-        let room = self.pin_room();
+        let (room, slice) = (self.pin_room(), self.config.limits.slice);
         let Some(peer) = self.peers.get_mut(header.node) else { return };
-        let changes = peer.pins.take_part(part, room);
+        let changes = peer.pins.take_part(part, room, slice);
         if changes.taken {
             peer.pins.snapshot = self.now;
         }
@@ -336,7 +336,7 @@ impl Engine {
         let nodes: Vec<NodeId> =
             self.peers.iter().filter(|(_, peer)| complete(peer)).map(|(node, _)| node).collect();
         for node in nodes {
-            let room = self.moving.left(self.now);
+            let room = self.slice();
             let Some(peer) = self.peers.get_mut(node) else { return };
             let some: Vec<IpAddr> =
                 peer.pins.twice.drain(..room.min(peer.pins.twice.len())).collect();

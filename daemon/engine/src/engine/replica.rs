@@ -10,7 +10,6 @@ use nlb_protocol::frame::{PinDelta, PinEntry, PinSnapshot, PinWant};
 
 use super::addresses::AddressSet;
 use super::image::image;
-use super::moving::SLICE;
 use crate::time::Time;
 
 /// Answered packets that are remembered of one peer.
@@ -108,8 +107,13 @@ impl Replica {
 
     /// Takes up a part of the set if it continues what is held, or begins it where the changes can
     /// no longer be followed. What a part shows is of its own version, ahead of the changes: when
-    /// these have been followed so far, the copy is right.
-    pub(super) fn take_part(&mut self, part: &PinSnapshot, mut room: usize) -> Changes {
+    /// these have been followed so far, the copy is right. No more than `slice` clients go at once.
+    pub(super) fn take_part(
+        &mut self,
+        part: &PinSnapshot,
+        mut room: usize,
+        slice: usize,
+    ) -> Changes {
         let anew = self.version < part.memory.0;
         let mut changes = Changes::default();
         let at = if anew { Some(PinSnapshot::START) } else { self.missing };
@@ -125,7 +129,7 @@ impl Replica {
             self.version = part.version.0;
         }
         self.shown = self.shown.max(part.version.0);
-        let end = self.drop_absent(part, at, &mut changes);
+        let end = self.drop_absent(part, at, slice, &mut changes);
         let within = |client: &&IpAddr| **client >= at && end.is_none_or(|end| **client < end);
         for client in part.clients.iter().filter(within) {
             self.insert(*client, &mut room, &mut changes);
@@ -140,6 +144,7 @@ impl Replica {
         &mut self,
         part: &PinSnapshot,
         at: IpAddr,
+        slice: usize,
         changes: &mut Changes,
     ) -> Option<IpAddr> {
         let mut end = part.until;
@@ -148,7 +153,7 @@ impl Replica {
                 break;
             }
             if part.clients.binary_search(&client).is_err() {
-                if changes.lost.len() >= SLICE {
+                if changes.lost.len() >= slice {
                     end = Some(client);
                     break;
                 }

@@ -10,11 +10,14 @@ use nlb_protocol::frame::{Message, State};
 use nlb_protocol::hash;
 
 use super::clients::Clients;
-use super::moving::SLICE;
 use super::pins::Log;
 use super::replica::Replica;
 use super::tests::Segment;
+use crate::config::Limits;
 use crate::manage::Command;
+
+const SLICE: usize = Limits::DEFAULT.slice;
+const LOG_MEMORY: usize = Limits::DEFAULT.log;
 
 fn client(number: usize, v6: bool) -> IpAddr {
     let number = u32::try_from(number).expect("small").wrapping_mul(0x9e37_79b9);
@@ -110,7 +113,7 @@ fn bytes_each(many: usize, v6: bool) -> [usize; 3] {
         clients.insert(hash::bucket(client, 7), client, crate::time::Time::ZERO);
     }
     sizes[1] = resident();
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     let mut all: Vec<IpAddr> = (0..many).map(|number| client(number, v6)).collect();
     let borrowed = resident() - sizes[1];
     all.chunks_mut(SLICE).for_each(|slice| slice.sort_unstable());
@@ -121,7 +124,7 @@ fn bytes_each(many: usize, v6: bool) -> [usize; 3] {
     while let Some(message) = log.next_message() {
         match message {
             Message::PinDelta(delta) => drop(copy.apply(&delta, usize::MAX)),
-            Message::PinSnapshot(part) => drop(copy.take_part(&part, usize::MAX)),
+            Message::PinSnapshot(part) => drop(copy.take_part(&part, usize::MAX, SLICE)),
             other => panic!("{other:?}"),
         }
     }

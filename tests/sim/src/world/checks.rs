@@ -63,6 +63,10 @@ impl World {
         let at = self.now;
         let (between, _) = self.between(second, first.0, at);
         let allowed = match between {
+            Between::Nothing if self.may_lack_pins() => {
+                self.check.excused.unknown += 1;
+                true
+            }
             Between::Nothing => false,
             Between::Partition => {
                 self.check.excused.partition += 1;
@@ -123,13 +127,20 @@ impl World {
         if !kept {
             return;
         }
-        if self.between(index, before, at).0 == Between::Nothing {
+        if self.may_lack_pins() {
+            self.check.excused.unknown += 1;
+        } else if self.between(index, before, at).0 == Between::Nothing {
             let (at, client, nodes) = (self.now, packet.client, (before, index));
             self.tell(index, || format!("TAKES {client} from n{}", before + 1));
             self.check.violations.push(Violation::ClientMoved { at, client, nodes });
         } else {
             self.check.excused.moved += 1;
         }
+    }
+
+    /// Whether nodes may have no room for a pin of their peers: such a client may move (SPEC 6.2).
+    fn may_lack_pins(&self) -> bool {
+        self.schedule.limits.pins < self.clients.len()
     }
 
     /// After a partition a client that two keep goes on with one of them (SPEC 6.7.7): who gives

@@ -53,7 +53,7 @@ impl World {
             let spec = self.schedule.clients;
             let at = (spec.start_us + chance.range(0, spec.period_us)) * US;
             let client = self.clients.len();
-            self.clients.push(Client::new(number, chance));
+            self.clients.push(Client::new(number, &self.schedule, chance));
             self.at(at, Event::Client(client));
         }
     }

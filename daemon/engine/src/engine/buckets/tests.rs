@@ -6,7 +6,8 @@ use core::time::Duration;
 use nlb_protocol::frame::Message;
 use nlb_protocol::{NodeId, PinVersion};
 
-use crate::engine::moving::{SLICE, TRANSFER};
+use crate::config::Limits;
+use crate::engine::moving::TRANSFER;
 use crate::engine::tests::Segment;
 use crate::notice::Notice;
 use crate::packet::{ClientPacket, PacketId, Verdict};
@@ -14,6 +15,7 @@ use crate::time::Time;
 
 const SECOND: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(1);
+const SLICE: usize = Limits::DEFAULT.slice;
 
 fn client(number: usize) -> IpAddr {
     let number = u32::try_from(number).expect("small");

@@ -5,7 +5,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use nlb_protocol::PinVersion;
 use nlb_protocol::frame::{Message, PinSnapshot, PinWant};
 
-use super::{LOG_MEMORY, Log};
+use super::Log;
+use crate::config::Limits;
+
+const LOG_MEMORY: usize = Limits::DEFAULT.log;
 
 fn client(number: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(u32::try_from(number).expect("small")))
@@ -17,7 +20,7 @@ fn messages(log: &mut Log) -> Vec<Message> {
 
 #[test]
 fn every_change_is_said_once() {
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     (0..1000).for_each(|number| log.pin(client(number)));
     (0..1000).for_each(|number| log.pin(client(number)));
     assert!(!log.is_told() && log.told() == PinVersion(0));
@@ -34,7 +37,7 @@ fn every_change_is_said_once() {
 /// A word of what is held makes nothing be sent, whatever is on its way meanwhile.
 #[test]
 fn an_acknowledgement_is_no_request() {
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     (0..1000).for_each(|number| log.pin(client(number)));
     messages(&mut log);
     log.resend(PinVersion(10), PinWant::Nothing);
@@ -46,7 +49,7 @@ fn an_acknowledgement_is_no_request() {
 /// Many that ask at once are answered once, from the lowest on.
 #[test]
 fn several_that_ask_are_answered_once() {
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     (0..2 * LOG_MEMORY).for_each(|number| log.pin(client(number)));
     messages(&mut log);
     for _ in 0..60 {
@@ -67,7 +70,7 @@ fn several_that_ask_are_answered_once() {
 /// Neither a snapshot waits for the changes nor the changes for a snapshot.
 #[test]
 fn parts_and_deltas_take_turns() {
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     (0..2 * LOG_MEMORY).for_each(|number| log.pin(client(number)));
     messages(&mut log);
     log.resend(PinVersion(0), PinWant::Deltas);
@@ -80,7 +83,7 @@ fn parts_and_deltas_take_turns() {
 
 #[test]
 fn the_memory_is_bounded() {
-    let mut log = Log::default();
+    let mut log = Log::new(LOG_MEMORY);
     for round in 0..3 * LOG_MEMORY {
         if round % 2 == 0 { log.pin(client(1)) } else { log.unpin(client(1)) }
     }

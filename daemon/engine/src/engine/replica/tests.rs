@@ -5,8 +5,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nlb_protocol::PinVersion;
 use nlb_protocol::frame::{Message, PinSnapshot, PinWant};
 
-use super::super::pins::{LOG_MEMORY, Log};
-use super::{Changes, Replica, SLICE};
+use super::super::pins::Log;
+use super::{Changes, Replica};
+use crate::config::Limits;
+
+const SLICE: usize = Limits::DEFAULT.slice;
+const LOG_MEMORY: usize = Limits::DEFAULT.log;
 
 fn client(number: usize) -> IpAddr {
     let number = u32::try_from(number).expect("small");
@@ -20,7 +24,7 @@ fn client(number: usize) -> IpAddr {
 fn take(copy: &mut Replica, message: &Message) -> Changes {
     match message {
         Message::PinDelta(delta) => copy.apply(delta, usize::MAX),
-        Message::PinSnapshot(part) => copy.take_part(part, usize::MAX),
+        Message::PinSnapshot(part) => copy.take_part(part, usize::MAX, SLICE),
         other => panic!("{other:?}"),
     }
 }
@@ -51,7 +55,7 @@ fn assert_equal(log: &Log, copy: &Replica, clients: impl Iterator<Item = usize>)
 
 #[test]
 fn deltas_make_the_copy_equal() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..1000).for_each(|number| log.pin(client(number)));
     (0..500).for_each(|number| log.unpin(client(number)));
     log.answered(7);
@@ -62,7 +66,7 @@ fn deltas_make_the_copy_equal() {
 
 #[test]
 fn a_gap_is_seen_asked_for_and_filled() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..3000).for_each(|number| log.pin(client(number)));
     follow(&mut log, &mut copy, |number| number == 3);
     assert!(!copy.holds(log.version()));
@@ -75,7 +79,7 @@ fn a_gap_is_seen_asked_for_and_filled() {
 /// changes, and these lead to the same end.
 #[test]
 fn a_set_that_changes_meanwhile_is_taken_up_in_spite_of_loss() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     let many = LOG_MEMORY + 20_000;
     (0..many).for_each(|number| log.pin(client(number)));
     while log.next_message().is_some() {}
@@ -106,7 +110,7 @@ fn a_set_that_changes_meanwhile_is_taken_up_in_spite_of_loss() {
 /// A lost part does not lead to the beginning.
 #[test]
 fn a_snapshot_goes_on_where_it_was_broken() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..LOG_MEMORY + 10_000).for_each(|number| log.pin(client(number)));
     while log.next_message().is_some() {}
     ask(&mut log, &copy);
@@ -120,7 +124,7 @@ fn a_snapshot_goes_on_where_it_was_broken() {
 /// SPEC 6.7.5: who fences forgets, and everybody learns it, a slice at a time.
 #[test]
 fn a_void_log_empties_the_copy_in_slices() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..3 * SLICE).for_each(|number| log.pin(client(number)));
     follow(&mut log, &mut copy, |_| false);
     log.void();
@@ -137,7 +141,7 @@ fn a_void_log_empties_the_copy_in_slices() {
 
 #[test]
 fn what_finds_no_room_is_counted() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..10).for_each(|number| log.pin(client(number)));
     let Some(Message::PinDelta(delta)) = log.next_message() else { panic!("no delta") };
     let changes = copy.apply(&delta, 4);
@@ -149,7 +153,7 @@ fn what_finds_no_room_is_counted() {
 /// that does not, and one that is known.
 #[test]
 fn what_is_out_of_sequence_changes_nothing() {
-    let (mut log, mut copy) = (Log::default(), Replica::default());
+    let (mut log, mut copy) = (Log::new(LOG_MEMORY), Replica::default());
     (0..2000).for_each(|number| log.pin(client(number)));
     let deltas: Vec<Message> = core::iter::from_fn(|| log.next_message()).collect();
     take(&mut copy, &deltas[0]);
