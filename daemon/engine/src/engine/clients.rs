@@ -30,11 +30,46 @@ pub(super) struct Clients {
     count: usize,
 }
 
-/// Where a walk through the clients stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// A walk through the clients of some buckets, gone on with from where it stopped.
+///
+/// The place where it stopped leaves with its bucket: who comes back to the bucket later finds
+/// others in it, and begins anew.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Walk {
-    /// The bucket that is not finished, and who was looked at last in it.
+    /// The buckets that are not finished.
+    todo: Buckets,
+    /// The one that was begun, and who was looked at last in it.
     stopped: Option<(Bucket, IpAddr)>,
+}
+
+impl Walk {
+    pub(super) fn is_empty(&self) -> bool {
+        self.todo.is_empty()
+    }
+
+    /// The buckets that are not finished.
+    pub(super) fn todo(&self) -> &Buckets {
+        &self.todo
+    }
+
+    pub(super) fn add(&mut self, buckets: &Buckets) {
+        self.todo.union_with(buckets);
+    }
+
+    pub(super) fn leave_out(&mut self, buckets: &Buckets) {
+        self.todo.subtract(buckets);
+        self.forget_place();
+    }
+
+    /// Leaves all others out.
+    pub(super) fn keep(&mut self, buckets: &Buckets) {
+        self.todo.intersect_with(buckets);
+        self.forget_place();
+    }
+
+    fn forget_place(&mut self) {
+        self.stopped = self.stopped.filter(|(bucket, _)| self.todo.contains(*bucket));
+    }
 }
 
 impl Clients {
@@ -82,16 +117,11 @@ impl Clients {
         self.count = 0;
     }
 
-    /// The next clients of the buckets of `todo`, at most `room`, each with the time at which it
-    /// was last seen. Buckets of which nobody is left are taken out of `todo`.
-    pub(super) fn walk(
-        &self,
-        walk: &mut Walk,
-        todo: &mut Buckets,
-        room: usize,
-    ) -> Vec<(Bucket, IpAddr, Time)> {
+    /// The next clients of a walk, at most `room`, each with the time at which it was last seen.
+    /// Buckets of which nobody is left are finished.
+    pub(super) fn walk(&self, walk: &mut Walk, room: usize) -> Vec<(Bucket, IpAddr, Time)> {
         let mut found = Vec::new();
-        for bucket in todo.clone().iter() {
+        for bucket in walk.todo.clone().iter() {
             let mut last = match walk.stopped.take() {
                 Some((at, last)) if at == bucket => Some(last),
                 _ => None,
@@ -105,7 +135,7 @@ impl Clients {
                 found.push((bucket, client, entry.seen));
                 last = Some(client);
             }
-            todo.remove(bucket);
+            walk.todo.remove(bucket);
         }
         found
     }
@@ -247,7 +277,7 @@ impl Waiting {
 
 image! { Client { seen } }
 image! { Clients { by_bucket, count } }
-image! { Walk { stopped } }
+image! { Walk { todo, stopped } }
 image! { Held { packet, arrival } }
 image! { Gone { limit, clients, answered, expires } }
 image! { Waiting { held, ready, doubt, doubt_rest, gone, lost } }

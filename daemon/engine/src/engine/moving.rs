@@ -26,13 +26,11 @@ pub(super) const TRANSFER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Moving {
     /// Buckets whose clients are still to be pinned.
-    pinning: Buckets,
-    pin_walk: Walk,
+    pinning: Walk,
     /// Buckets all of whose clients are pinned: those that were kept, and all admitted since.
     pub(super) pinned: Buckets,
     /// Buckets that came back: pins of their clients are to end.
-    unpinning: Buckets,
-    unpin_walk: Walk,
+    unpinning: Walk,
     /// Buckets in which nobody is admitted any more, a partition having healed, and some of whose
     /// clients are still to be pinned, or to be told.
     yielded: Buckets,
@@ -44,8 +42,7 @@ pub(super) struct Moving {
     progress: Time,
     score: u64,
     /// Buckets in which a leaving node has still to look for idle clients.
-    idle: Buckets,
-    idle_walk: Walk,
+    idle: Walk,
     budget: Budget,
 }
 
@@ -120,15 +117,15 @@ impl Moving {
 
     /// These buckets are accepted and stay: their clients need no pin.
     pub(super) fn keep(&mut self, buckets: &Buckets) {
-        self.pinning.subtract(buckets);
+        self.pinning.leave_out(buckets);
         self.pinned.subtract(buckets);
-        self.unpinning.intersect_with(buckets);
+        self.unpinning.keep(buckets);
     }
 
     /// The clients of these buckets shall be pinned.
     pub(super) fn pin(&mut self, buckets: &Buckets) {
-        self.pinning.union_with(buckets);
-        self.pinning.subtract(&self.pinned);
+        self.pinning.add(buckets);
+        self.pinning.leave_out(&self.pinned);
     }
 
     /// Nobody is admitted in these buckets any more; they are shown until their clients are pinned.
@@ -151,15 +148,17 @@ impl Moving {
 
     /// The clients of these buckets shall not be pinned.
     pub(super) fn unpin(&mut self, buckets: &Buckets) {
-        self.pinning.subtract(buckets);
+        self.pinning.leave_out(buckets);
         self.pinned.subtract(buckets);
         self.yielded.subtract(buckets);
-        self.unpinning.union_with(buckets);
+        self.unpinning.add(buckets);
     }
 
-    /// All clients are to be looked at.
+    /// All clients are to be looked at, when all were that are being looked at.
     pub(super) fn look_for_idle(&mut self) {
-        self.idle = Buckets::ALL;
+        if self.idle.is_empty() {
+            self.idle.add(&Buckets::ALL);
+        }
     }
 }
 
@@ -181,10 +180,10 @@ impl Engine {
             return;
         }
         let room = self.slice();
-        let before = self.moving.pinning.clone();
+        let before = self.moving.pinning.todo().clone();
         let mut batch: Vec<IpAddr> = self
             .clients
-            .walk(&mut self.moving.pin_walk, &mut self.moving.pinning, room)
+            .walk(&mut self.moving.pinning, room)
             .into_iter()
             .map(|(_, client, _)| client)
             .collect();
@@ -196,7 +195,7 @@ impl Engine {
             self.moving.mark = self.log.version();
         }
         let mut done = before;
-        done.subtract(&self.moving.pinning);
+        done.subtract(self.moving.pinning.todo());
         self.moving.pinned.union_with(&done);
         self.moving.progress = self.now;
     }
@@ -205,14 +204,13 @@ impl Engine {
     /// that this node goes on with them (SPEC 6.7.7).
     pub(super) fn unpin_slice(&mut self) {
         if self.log.len() == 0 {
-            self.moving.unpinning = Buckets::EMPTY;
+            self.moving.unpinning = Walk::default();
         }
         if self.moving.unpinning.is_empty() || self.is_backed_up() {
             return;
         }
         let room = self.slice();
-        let batch =
-            self.clients.walk(&mut self.moving.unpin_walk, &mut self.moving.unpinning, room);
+        let batch = self.clients.walk(&mut self.moving.unpinning, room);
         self.moving.spend(batch.len());
         for (_, client, _) in batch {
             if self.log.is_pinned(client) && self.keeper(client).is_none() {
@@ -238,7 +236,7 @@ impl Engine {
             return;
         }
         let room = self.slice();
-        let batch = self.clients.walk(&mut self.moving.idle_walk, &mut self.moving.idle, room);
+        let batch = self.clients.walk(&mut self.moving.idle, room);
         self.moving.spend(batch.len());
         for (bucket, client, seen) in batch {
             if self.lets_go(seen) {
@@ -265,8 +263,10 @@ impl Engine {
 
 image! {
     Moving {
-        pinning, pin_walk, pinned, unpinning, unpin_walk, yielded, mark, since, progress, score,
-        idle, idle_walk, budget,
+        pinning, pinned, unpinning, yielded, mark, since, progress, score, idle, budget,
     }
 }
 image! { Budget { used, since } }
+
+#[cfg(test)]
+mod tests;
