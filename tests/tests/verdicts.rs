@@ -184,7 +184,9 @@ fn judge(cluster: &mut Cluster) -> Result<Taken> {
         .take(5)
         .map(|source| (source, expected.get(source), taken.get(source)))
         .collect();
-    ensure!(wrong.is_empty(), "source, owner by table, taken by: {wrong:?}");
+    let drops = cluster.nodes.iter().map(|node| Ok(node.status()?.drops));
+    let drops = drops.collect::<Result<Vec<_>>>()?;
+    ensure!(wrong.is_empty(), "source, owner by table, taken by: {wrong:?}; dropped: {drops:?}");
     Ok(taken)
 }
 
