@@ -1,8 +1,9 @@
 //! A whole cluster on a segment: servers with daemon and services, and a watcher on the wire.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -38,6 +39,7 @@ pub struct Cluster {
     pub spec: ClusterSpec,
     key_file: PathBuf,
     before: Vec<String>,
+    tables: Mutex<BTreeMap<Vec<(usize, u16)>, Table>>,
 }
 
 impl Cluster {
@@ -59,7 +61,8 @@ impl Cluster {
             nodes.push(Node::new(server.name(), server, &lab.subfolder(server.name())?)?);
             before.push(traces(server)?);
         }
-        Ok(Self { nodes, services, watcher, lab, spec: spec.clone(), key_file, before })
+        let (spec, tables) = (spec.clone(), Mutex::default());
+        Ok(Self { nodes, services, watcher, lab, spec, key_file, before, tables })
     }
 
     /// Runs a test: a cluster with a daemon per weight, started and agreed, is handed to `body`.
@@ -146,8 +149,10 @@ impl Cluster {
     #[must_use]
     pub fn owner(&self, client: IpAddr, members: &[(usize, u16)]) -> Option<usize> {
         let bucket = hash::bucket(client, self.seed());
-        let owner = table(members).owner(bucket)?;
-        usize::try_from(owner.0).ok()
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tests ask for every packet, and each would build a table of its own.
+        let table = tables.entry(members.to_vec()).or_insert_with(|| table(members));
+        usize::try_from(table.owner(bucket)?.0).ok()
     }
 
     /// The hash seed that the cluster begins with.
