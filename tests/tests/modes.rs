@@ -57,8 +57,10 @@ fn igmp_mode_reaches_members_only() {
                 ensure!(ledger.to_cluster.get(node).is_some_and(|frames| *frames > 800), "{node}");
                 ensure!(ledger.igmp.contains_key(node), "{node} never joined by IGMP");
             }
-            served_once(&ledger)?;
         }
+        wait_for("every answer", Duration::from_secs(5), || {
+            served_once(&cluster.watcher.ledger()).map_err(|error| error.to_string())
+        })?;
         // Whoever leaves says so, over both families.
         cluster.nodes[2].terminate(Duration::from_secs(10))?;
         wait_for("n3 to be no router", Duration::from_secs(5), || {

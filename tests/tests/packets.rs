@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nlb_tests::cluster::Cluster;
@@ -9,6 +10,7 @@ use nlb_tests::lab::{LabOptions, SERVICE4, SERVICE6, source4, source6};
 use nlb_tests::load::service_of;
 use nlb_tests::probe::ask;
 use nlb_tests::spec::ClusterSpec;
+use nlb_tests::wait::wait_for;
 
 nlb_tests::on_both_paths!(
     path_mtu_errors_reach_the_node_of_the_client,
@@ -70,9 +72,10 @@ fn fragments_of_a_datagram_reach_one_node(offload: bool) {
                 }
             }
         }
-        let fragments = cluster.watcher.ledger().fragments;
-        ensure!(fragments >= 20 * 2 * (2 + 13), "only {fragments} later fragments were seen");
-        Ok(())
+        wait_for("later fragments", Duration::from_secs(5), || {
+            let fragments = cluster.watcher.ledger().fragments;
+            if fragments >= 20 * 2 * (2 + 13) { Ok(()) } else { Err(format!("{fragments}")) }
+        })
     });
 }
 
