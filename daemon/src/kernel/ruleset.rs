@@ -13,6 +13,7 @@ mod batch;
 mod count;
 mod gate;
 mod heirless;
+mod mark;
 mod stage;
 
 use core::net::IpAddr;
@@ -28,7 +29,7 @@ use super::spec::{ClusterRules, Interface};
 
 pub(crate) use self::batch::{GATE, STAGE};
 pub use self::count::Fate;
-pub use self::stage::Mark;
+pub use self::mark::Mark;
 pub(crate) use self::stage::Refresh;
 pub(crate) use self::stage::sticky as sticky_sets;
 

@@ -13,6 +13,7 @@ use super::*;
 use crate::config::Port;
 use crate::queue::{Batch, Queue};
 
+mod bridged;
 mod foreign;
 mod partial;
 
@@ -37,7 +38,7 @@ struct World {
 
 impl World {
     async fn with(rules: ClusterRules, plan: KernelPlan) -> Self {
-        let mut applier = Applier::start().await;
+        let applier = Applier::start().await;
         nft(
             &["-f", "-"],
             "add table inet seen
@@ -48,6 +49,10 @@ impl World {
              add rule inet seen c iifname lan0 ip6 daddr 2001:db8::/64 meta mark 0 update @v6 { ip6 saddr }\n",
         )
         .unwrap();
+        Self::over(applier, rules, plan).await
+    }
+
+    async fn over(mut applier: Applier, rules: ClusterRules, plan: KernelPlan) -> Self {
         let generation = plan.generation.0;
         applier.handle.set_cluster(rules.clone(), plan);
         applier.applied(generation).await;

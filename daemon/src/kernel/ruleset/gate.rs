@@ -7,7 +7,8 @@ use nlb_protocol::frame::{MAGIC, VERSION};
 
 use super::batch::{Batch, Table, chain_of};
 use super::count::{self, Fate, count};
-use super::stage::{Mark, addresses, millis};
+use super::mark::Mark;
+use super::stage::{addresses, millis};
 use crate::kernel::spec::{ClusterRules, Interface};
 
 /// Behind the stage, which says what it let pass. While somebody takes the rules away, a frame may

@@ -9,6 +9,7 @@ use nlb_protocol::ids::BUCKETS;
 
 use super::batch::{Batch, Table, chain_of};
 use super::count::{self, Fate, count};
+use super::mark::Mark;
 use super::{Decision, Emptied, indices};
 use crate::config::Port;
 use crate::kernel::probe::QueuePath;
@@ -22,63 +23,19 @@ const QUEUE: i32 = -450;
 const BEHIND: i32 = -449;
 /// The same behind iptables' raw table (-300), before connection tracking.
 const BEHIND_RAW: i32 = -290;
+/// Before everybody else's rules for packets that are delivered or handed on: with what did not
+/// meet the hooks above, none of them has to do.
+const REMAINS: i32 = -500;
 
 /// How often the kernel looks for clients whose time is over. They count for nothing before that,
 /// but take room. It looks through a whole set at once, which on a kernel without preemption
 /// nobody interrupts: 60 ms for a million, and by itself it would do so every second.
 const GC_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The hooks behind prerouting, and what their chains are called.
+const REMAINING: [&str; 2] = ["input", "forward"];
+
 const STAGE: Table = Table::Stage;
-
-/// Why a packet goes to the queue. Packets carry it as their mark from the ingress hook to the
-/// queue and behind it; before and after, the mark is none of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// A client that the kernel does not know. Accepted, the kernel keeps it.
-    Client,
-    /// An ICMP error. It concerns the client of the packet quoted inside; its source, a router,
-    /// is nobody to remember.
-    Error,
-    /// Everything goes to the queue; nobody is remembered.
-    Divert,
-}
-
-impl Mark {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Client, Self::Error, Self::Divert];
-
-    /// The mark of a packet on its way to this queue.
-    #[must_use]
-    pub const fn waiting(self, queue: u16) -> u32 {
-        let kind = match self {
-            Self::Client => 1,
-            Self::Error => 2,
-            Self::Divert => 3,
-        };
-        // "N" in front: other people's marks are small numbers or bit masks.
-        0x4e00_0000 | (queue as u32) << 4 | kind
-    }
-
-    /// The mark that the rule before the queue gives it. Behind the queue only this one passes:
-    /// a packet that the rule never saw, because somebody took it away, fails closed.
-    #[must_use]
-    pub const fn asked(self, queue: u16) -> u32 {
-        self.waiting(queue) | 8
-    }
-
-    /// The mark of a frame that the stage let pass, up to the gate.
-    #[must_use]
-    pub const fn passed(queue: u16) -> u32 {
-        0x4e00_0000 | (queue as u32) << 4 | 13
-    }
-
-    /// The mark that user space gives a packet, with which it comes out of the queue only to be
-    /// dropped behind it: the kernel is to drop its client's packets by itself for a while.
-    #[must_use]
-    pub const fn refused(queue: u16) -> u32 {
-        0x4e00_0000 | (queue as u32) << 4 | 12
-    }
-}
 
 pub(super) fn filter(cluster: &str) -> String {
     format!("filter.{cluster}")
@@ -202,6 +159,7 @@ pub(super) fn install(
     replace_filter(batch, rules, decision);
 
     // From the end of a packet's way to its beginning: chains are there before rules name them.
+    remains(batch, rules);
     behind(batch, rules, decision, path);
     queue(batch, rules, path);
     clients(batch, rules, decision, Refresh::On);
@@ -380,6 +338,27 @@ fn behind(batch: &mut Batch, rules: &ClusterRules, decision: &Decision, path: Qu
     ));
 }
 
+/// Where prerouting was left out, nobody was asked: a bridge whose ports have their packets called
+/// there before the bridge itself sees them (`bridge-nf-call-iptables`) calls it no second time.
+/// Behind prerouting no packet has a mark of ours any more.
+fn remains(batch: &mut Batch, rules: &ClusterRules) {
+    let ClusterRules { cluster, queue, .. } = rules;
+    for hook in REMAINING {
+        let chain = format!("{hook}.{cluster}");
+        batch.base_chain(STAGE, &chain, &format!("{hook} priority {REMAINS}"));
+        batch.rule(
+            STAGE,
+            &chain,
+            format_args!(
+                "meta mark & 0x{:08x} == 0x{:08x} {} drop comment \"prerouting was left out\"",
+                Mark::OF_QUEUE,
+                Mark::any(*queue),
+                count(Fate::Unasked, cluster)
+            ),
+        );
+    }
+}
+
 pub(super) fn remove_interface(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
     let chain = chain_of("in", &rules.cluster, interface);
     batch.empty_chain(STAGE, &chain);
@@ -389,7 +368,8 @@ pub(super) fn remove_interface(batch: &mut Batch, rules: &ClusterRules, interfac
 /// When no chain of an interface leads to it any more.
 pub(super) fn remove(batch: &mut Batch, rules: &ClusterRules) {
     let cluster = &rules.cluster;
-    let chains = ["stage", "ports", "clients", "queue", "behind"].map(|c| format!("{c}.{cluster}"));
+    let chains = ["stage", "ports", "clients", "queue", "behind"].into_iter().chain(REMAINING);
+    let chains: Vec<String> = chains.map(|chain| format!("{chain}.{cluster}")).collect();
     chains.iter().for_each(|chain| batch.empty_chain(STAGE, chain));
     chains.iter().for_each(|chain| batch.delete_chain(STAGE, chain));
     for (name, definition) in sets(rules) {

@@ -221,6 +221,9 @@ fn no_mark_means_two_things() {
             assert!(seen.insert(mark.asked(queue)));
         }
         assert!(seen.insert(Mark::passed(queue)) && seen.insert(Mark::refused(queue)));
+        for mark in Mark::ALL.map(|mark| mark.waiting(queue)) {
+            assert_eq!(mark & Mark::OF_QUEUE, Mark::any(queue));
+        }
     }
 }
 
