@@ -83,6 +83,7 @@ async fn what_is_wrong_is_named_with_what_to_do() {
         ("sys/class/net/eth7/flags", "0x3", "eth7", "takes no multicast", Level::Fail),
         ("sys/class/net/eth7/mtu", "1400", "eth7", "mtu 1400", Level::Fail),
         ("sys/class/net/eth7/brport/state", "3", "eth7", "port of a bridge", Level::Fail),
+        ("sys/class/net/eth7/master/bonding/mode", "1", "eth7", "port of a bond", Level::Fail),
         ("proc/sys/net/ipv4/conf/all/rp_filter", "1", "eth7", "rp_filter is 1", Level::Warn),
         ("proc/sys/net/ipv4/conf/all/arp_ignore", "5", "eth7", "arp_ignore of all", Level::Fail),
         ("proc/77/comm", "firewalld", "programs", "firewalld runs here", Level::Warn),
@@ -97,6 +98,27 @@ async fn what_is_wrong_is_named_with_what_to_do() {
         let report = look(path, &question(Some(odd))).await;
         assert_eq!(level(&report, odd, "there is no such interface"), Level::Fail);
     }
+}
+
+#[tokio::test]
+async fn a_bridge_whose_packets_go_past_the_rules() {
+    let words = "br_netfilter shows its packets";
+    let root = host();
+    let filtered = async || {
+        let report = look(root.path(), &question(Some("eth7"))).await;
+        report.findings.iter().any(|one| one.found.contains(words) && one.level == Level::Fail)
+    };
+    set(root.path(), "sys/class/net/eth7/bridge/nf_call_iptables", "0");
+    assert!(!filtered().await);
+    // Without the module the bridge's own setting means nothing.
+    set(root.path(), "sys/class/net/eth7/bridge/nf_call_iptables", "1");
+    assert!(!filtered().await);
+    set(root.path(), "proc/sys/net/bridge/bridge-nf-call-iptables", "0");
+    assert!(filtered().await);
+    set(root.path(), "sys/class/net/eth7/bridge/nf_call_iptables", "0");
+    assert!(!filtered().await);
+    set(root.path(), "proc/sys/net/bridge/bridge-nf-call-ip6tables", "1");
+    assert!(filtered().await);
 }
 
 #[tokio::test]

@@ -186,6 +186,39 @@ fn an_interface_goes_and_comes_while_the_other_serves() {
     });
 }
 
+/// A port of a bridge hears nothing, and what it sends arrives: such a node must fall silent, not
+/// have everybody else fence.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn an_interface_that_becomes_a_port_of_a_bridge() {
+    Cluster::test(&lab(false), &ClusterSpec::default(), &WEIGHTS, |cluster| {
+        let before = fenced(cluster)?;
+        let n1 = cluster.lab.servers[0].clone();
+        n1.ip("link add bridge0 type bridge")?;
+        // What the kernel answers on an interface that is in no cluster is another matter.
+        n1.set_sysctl("net/ipv4/conf/bridge0/arp_ignore", "1")?;
+        n1.ip("link set bridge0 up\nlink set eth0 master bridge0")?;
+        for node in &mut cluster.nodes[1..] {
+            node.wait_status("n1 is gone", LIMIT, |status| {
+                status.converged && status.node("n1").is_none()
+            })?;
+        }
+        cluster.nodes[0].wait_log("eth0 cannot be used: it is a port of bridge0", LIMIT)?;
+        let refused = cluster.nodes[0].nlbctl(&["addif", "eth0"])?;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        ensure!(!refused.status.success() && said.contains("port of bridge0"), "{said}");
+        let (rate, count, sources) = (300, Some(150), Sources::Fresh { first: 0 });
+        let spec = LoadSpec { rate, count, sources, ..LoadSpec::default() };
+        undisturbed("two nodes", &Load::run(&cluster.lab.client, &spec)?, 0)?;
+        n1.ip("link set eth0 nomaster\nlink delete bridge0")?;
+        cluster.wait_settled(3)?;
+        let after = fenced(cluster)?;
+        // n1 itself had to, once.
+        ensure!(after.0 <= before.0 + 1, "others fenced: {before:?}, {after:?}");
+        Ok(())
+    });
+}
+
 #[test]
 #[ignore = "runs in network namespaces: cargo xtask test"]
 fn igmp_mode_works_on_two_switches_that_snoop() {

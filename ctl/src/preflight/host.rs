@@ -85,15 +85,40 @@ pub(super) fn interface(root: &Path, interface: &str, mode: Mode) -> Vec<Finding
         let todo = format!("ip link set {interface} mtu {MAX_FRAME}");
         findings.push(Finding::fail(interface, format!("mtu {mtu}: frames do not fit"), todo));
     }
-    if root.join(format!("sys/class/net/{interface}/brport")).exists() {
-        let todo = "name the bridge itself: --interface BRIDGE";
-        findings.push(Finding::fail(interface, "is a port of a bridge", todo));
-    }
+    findings.extend(bridged(root, interface));
     if root.join(format!("sys/class/net/{interface}/bonding")).is_dir() {
         let todo = "with two switches that share the load, both must flood alike";
         findings.push(Finding::warn(interface, "is a bond", todo));
     }
     findings.push(filter(root, interface, mode));
+    findings
+}
+
+/// What keeps frames from the cluster where the interface has to do with a bridge or a bond.
+fn bridged(root: &Path, interface: &str) -> Vec<Finding> {
+    let has = |path: &str| root.join(format!("sys/class/net/{interface}/{path}")).exists();
+    let mut findings = Vec::new();
+    if has("brport") {
+        let todo = "name the bridge itself: --interface BRIDGE";
+        findings.push(Finding::fail(interface, "is a port of a bridge", todo));
+    }
+    if has("master/bonding") {
+        let todo = "name the bond itself: --interface BOND";
+        findings.push(Finding::fail(interface, "is a port of a bond", todo));
+    }
+    let on = |path: String| read(root, path).is_some_and(|value| value != "0");
+    let filtered = ["iptables", "ip6tables"].iter().any(|which| {
+        on(format!("proc/sys/net/bridge/bridge-nf-call-{which}"))
+            || on(format!("sys/class/net/{interface}/bridge/nf_call_{which}"))
+    });
+    if has("bridge") && root.join("proc/sys/net/bridge").is_dir() && filtered {
+        let todo = format!(
+            "sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0\n\
+             ip link set dev {interface} type bridge nf_call_iptables 0 nf_call_ip6tables 0"
+        );
+        let what = "br_netfilter shows its packets to nftables before the bridge has them";
+        findings.push(Finding::fail(interface, what, todo));
+    }
     findings
 }
 

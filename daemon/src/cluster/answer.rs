@@ -61,6 +61,7 @@ impl Supervisor {
                 self.set_weight_source(cluster.as_deref(), source).await
             }
             Request::AddInterface(wanted) => {
+                self.check_fit(&wanted.interface).await?;
                 let edit = add_interface(&self.location, &Host, &wanted)?;
                 self.carry_out(edit).await
             }
@@ -98,6 +99,13 @@ impl Supervisor {
                 Ok(Reply::Checked(Checked::from(&config)))
             }
         }
+    }
+
+    /// Refuses an interface that nothing could be served on as it is now.
+    async fn check_fit(&self, interface: &str) -> Result<(), ManageError> {
+        let link = self.netlink.link(interface).await.ok().flatten();
+        let Some(obstacle) = link.and_then(|link| link.obstacle()) else { return Ok(()) };
+        Err(ManageError::Refused { reason: format!("interface {interface}: {obstacle}") })
     }
 
     async fn record(&mut self, cluster: Option<&str>, from_start: bool, tape: TapeEnd) -> Answer {

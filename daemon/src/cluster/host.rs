@@ -6,16 +6,16 @@
 //! without it. What cannot be put right is said and tried again: it is no reason to end, because
 //! an ended daemon leaves more behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::request::ClusterRequest;
+use super::request::{ClusterEvent, ClusterRequest, What};
 use super::running::Running;
 use super::supervisor::{SuperviseError, Supervisor};
 use crate::config::{ClusterConfig, Config};
-use crate::host::{HostError, LinkChange, LinkState, ServiceLink, Wanted};
+use crate::host::{HostError, LinkChange, LinkState, Obstacle, ServiceLink, Wanted};
 use crate::link::Interface;
 
 /// Between two looks at the host without a reason.
@@ -39,11 +39,14 @@ pub(super) struct Upkeep {
     failures: u32,
     /// No cluster gets an interface.
     withheld: bool,
+    /// What was found to keep interfaces from serving.
+    obstacles: BTreeMap<String, Obstacle>,
 }
 
 impl Upkeep {
     pub(super) fn new() -> Self {
-        Self { at: Instant::now() + LOOK_EVERY, failures: 0, withheld: false }
+        let obstacles = BTreeMap::new();
+        Self { at: Instant::now() + LOOK_EVERY, failures: 0, withheld: false, obstacles }
     }
 
     /// Until the next look; cancel-safe.
@@ -93,7 +96,8 @@ impl Supervisor {
                 if upkeep.failures > 0 {
                     tracing::info!("the host is as the service needs it again");
                 }
-                *upkeep = Upkeep::new();
+                *upkeep =
+                    Upkeep { obstacles: std::mem::take(&mut upkeep.obstacles), ..Upkeep::new() };
             }
             Err(error) => {
                 upkeep.at = Instant::now() + RETRY_AFTER;
@@ -106,8 +110,38 @@ impl Supervisor {
                 }
             }
         }
-        if self.upkeep.withheld != withheld {
+        if self.find_obstacles() || self.upkeep.withheld != withheld {
             self.tell_interfaces().await;
+        }
+    }
+
+    /// Looks which interfaces cannot serve although they are up, and says what is new of that.
+    /// Whether anything is. Some of it comes without a word from the kernel.
+    pub(super) fn find_obstacles(&mut self) -> bool {
+        let up = self.watch.known().filter(|link| link.up);
+        let found: BTreeMap<String, Obstacle> =
+            up.filter_map(|link| Some((link.name.clone(), link.obstacle()?))).collect();
+        let before = std::mem::replace(&mut self.upkeep.obstacles, found);
+        let found = &self.upkeep.obstacles;
+        for (interface, obstacle) in
+            found.iter().filter(|(name, it)| before.get(*name) != Some(*it))
+        {
+            self.say_of(interface, &format!("{interface} cannot be used: {obstacle}"));
+        }
+        for interface in before.keys().filter(|name| !found.contains_key(*name)) {
+            tracing::info!(interface, "nothing keeps it from being used any more");
+        }
+        before != *found
+    }
+
+    /// Tells whoever follows the clusters that are to use an interface.
+    fn say_of(&self, interface: &str, text: &str) {
+        let used = |running: &&Running| running.config.interfaces.iter().any(|it| it == interface);
+        for running in self.clusters.values().filter(used) {
+            let what = What::Driver("interface-unusable", text.to_owned());
+            let event = ClusterEvent { cluster: running.config.name.clone(), what };
+            // Where nobody reads any more, nobody is to be told.
+            let _ = self.cluster_events.try_send(event);
         }
     }
 
@@ -131,12 +165,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The interfaces of a cluster that are there, up and not withheld.
+    /// The interfaces of a cluster that are there, up, fit for it and not withheld.
     pub(super) fn up(&self, cluster: &ClusterConfig) -> Vec<Interface> {
         if self.upkeep.withheld {
             return Vec::new();
         }
-        let up = self.watch.known().filter(|link| link.up);
+        let up = self.watch.known().filter(|link| link.up && link.obstacle().is_none());
         let used = up.filter(|link| cluster.interfaces.contains(&link.name));
         used.filter_map(LinkState::interface).collect()
     }

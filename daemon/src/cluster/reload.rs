@@ -73,6 +73,10 @@ impl Supervisor {
         }
         self.config = config;
         self.install().await?;
+        // Those that a new cluster names were not among those watched.
+        if self.find_obstacles() {
+            self.tell_interfaces().await;
+        }
         Ok(changes)
     }
 

@@ -96,7 +96,7 @@ pub struct Supervisor {
     run_dir: PathBuf,
     /// The next end is a restart, if it comes until then.
     pub(super) restart: Option<RestartWish>,
-    cluster_events: mpsc::Sender<ClusterEvent>,
+    pub(super) cluster_events: mpsc::Sender<ClusterEvent>,
     happened: mpsc::Receiver<ClusterEvent>,
     /// Recordings that wait for their clusters to start.
     pub(super) tapes: BTreeMap<String, TapeEnd>,

@@ -8,6 +8,7 @@
 mod error;
 mod install;
 mod netlink;
+mod obstacle;
 mod record;
 mod sockets;
 mod sysctl;
@@ -15,7 +16,8 @@ mod watch;
 
 pub use error::HostError;
 pub use install::{Installed, Installer, ServiceLink, Wanted};
-pub use netlink::{LinkState, Netlink, ProbeTargets};
+pub use netlink::{BridgeState, LinkState, Netlink, ProbeTargets};
+pub use obstacle::Obstacle;
 pub use sockets::{connected, connections};
 pub use watch::{LinkChange, LinkWatch};
 

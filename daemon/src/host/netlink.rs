@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::address::{AddressHeaderFlags, CacheInfo};
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode};
+use netlink_packet_route::link::{InfoBridge, InfoData, InfoPortKind, LinkInfo};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
@@ -33,8 +34,18 @@ pub struct LinkState {
     pub up: bool,
     /// Whether it has a carrier.
     pub running: bool,
-    /// The bridge, bond or VRF that it is a port of. Frames then arrive there, not here.
-    pub controller: Option<InterfaceIndex>,
+    /// What it is a port of, if that takes its frames: a bridge, a bond. A VRF does not.
+    pub port_of: Option<InterfaceIndex>,
+    /// What there is to know of it as a bridge, if it is one.
+    pub bridge: Option<BridgeState>,
+}
+
+/// A bridge as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BridgeState {
+    /// Whether it wants its ports' packets seen by iptables and nftables, whatever the host's
+    /// setting says.
+    pub calls_iptables: bool,
 }
 
 impl LinkState {
@@ -54,8 +65,10 @@ impl LinkState {
             mac: None,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::LowerUp),
-            controller: None,
+            port_of: None,
+            bridge: None,
         };
+        let mut is_vrf = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => state.name.clone_from(name),
@@ -63,12 +76,30 @@ impl LinkState {
                     state.mac = bytes.first_chunk().map(|mac| MacAddr(*mac));
                 }
                 LinkAttribute::Controller(index) => {
-                    state.controller = Some(InterfaceIndex(*index));
+                    state.port_of = Some(InterfaceIndex(*index));
+                }
+                LinkAttribute::LinkInfo(infos) => {
+                    is_vrf = infos.contains(&LinkInfo::PortKind(InfoPortKind::Vrf));
+                    state.bridge = BridgeState::of(infos);
                 }
                 _ => {}
             }
         }
+        state.port_of = state.port_of.filter(|_| !is_vrf);
         state
+    }
+}
+
+impl BridgeState {
+    fn of(infos: &[LinkInfo]) -> Option<Self> {
+        let data = infos.iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Bridge(data)) => Some(data),
+            _ => None,
+        })?;
+        let calls = |one: &InfoBridge| {
+            matches!(one, InfoBridge::NfCallIpTables(true) | InfoBridge::NfCallIp6Tables(true))
+        };
+        Some(Self { calls_iptables: data.iter().any(calls) })
     }
 }
 

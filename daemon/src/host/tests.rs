@@ -352,7 +352,8 @@ fn a_link_that_was_replaced_went_and_came() {
         mac: Some(MacAddr([2; 6])),
         up,
         running: up,
-        controller: None,
+        port_of: None,
+        bridge: None,
     };
     let one = |link: LinkState| BTreeMap::from([(link.name.clone(), link)]);
     let compare = |a, b| watch::compare(&one(a), &one(b));

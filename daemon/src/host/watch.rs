@@ -25,7 +25,7 @@ pub enum LinkChange {
     Appeared(LinkState),
     /// It is gone: removed, moved away, or renamed. Its last state.
     Vanished(LinkState),
-    /// It went up or down, has another address or another controller.
+    /// It went up or down, has another address, or became a port of something.
     Changed {
         /// As it was.
         from: LinkState,
