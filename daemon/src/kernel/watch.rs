@@ -7,8 +7,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsRawFd as _;
 
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt::RcvBufForce};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
@@ -19,6 +21,8 @@ use super::ruleset::STAGE;
 pub(super) const GROUP: u32 = 1 << 6;
 /// Room for the reports on a filter that is replaced whole: 4096 elements twice.
 const RECEIVE_BUFFER: usize = 8 << 20;
+/// Datagrams that can wait in it, each with a kibibyte of the kernel's own at least.
+const MAX_WAITING: usize = RECEIVE_BUFFER >> 10;
 
 /// What a transaction did to what is ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +47,8 @@ pub(super) enum Heard {
         /// What it did.
         touched: Touched,
     },
-    /// More happened than the socket could hold: anything may have changed.
+    /// More happened than the socket could hold: anything may have changed up to now. What changes
+    /// later is heard again.
     Overrun,
 }
 
@@ -75,12 +80,24 @@ impl Watch {
             match netlink::receive(&self.fd, &mut self.buffer).await {
                 Ok(length) => (self.length, self.next) = (length, 0),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.touched = Touched::default();
+                    self.forget();
                     return Ok(Heard::Overrun);
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Throws away whatever waits. The kernel reports one overrun and leaves out more until all was
+    /// read; the parts of transactions that are there would be taken for those of the next one.
+    fn forget(&mut self) {
+        for _ in 0..MAX_WAITING {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(Errno::ENOBUFS) => {}
+                Err(_) => break,
+            }
+        }
+        (self.length, self.next, self.touched) = (0, 0, Touched::default());
     }
 
     /// Goes on in the datagram at hand up to the end of a transaction.

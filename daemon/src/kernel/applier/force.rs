@@ -6,7 +6,7 @@ use core::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::state::{Cluster, Failure, Forgotten, Installed, Step};
+use super::state::{Failure, Forgotten, Installed, Step};
 use super::task::{Ending, SLOW_REPAIR, Task};
 use super::{KernelError, KernelEvent};
 use crate::kernel::fallback;
@@ -80,10 +80,14 @@ impl Task {
                 Err(error) => return self.failed(name, &step, error.into()).await,
             }
         };
+        let inherits = self.inherited.remove(&name);
         if core::mem::take(&mut self.clear) {
             self.inherited.clear();
+            if inherits {
+                // It goes on with clients that have just gone.
+                self.send(KernelEvent::StickyLost { cluster: name.clone() }).await;
+            }
         }
-        self.inherited.remove(&name);
         let rewritten = step.rewritten;
         let must_rest = step.forgotten != Forgotten::Nobody;
         if must_rest {
@@ -108,7 +112,7 @@ impl Task {
             }
         }
         if rewritten || self.fingerprint.is_none() {
-            self.fingerprint = self.query.fingerprint().await.ok();
+            self.take_fingerprint().await;
         }
     }
 
@@ -147,13 +151,7 @@ impl Task {
                 return;
             }
             Failure::Plain => {}
-            Failure::Lasting => {
-                self.clear = true;
-                self.clusters.values_mut().for_each(Cluster::cleared);
-                for cluster in self.clusters.keys().cloned().collect::<Vec<_>>() {
-                    self.send(KernelEvent::StickyLost { cluster }).await;
-                }
-            }
+            Failure::Lasting => self.begin_anew().await,
         }
         warn!(cluster = name, %reason, "the kernel's rules cannot be set");
         self.send(KernelEvent::Failed { cluster: name, reason }).await;
@@ -223,10 +221,9 @@ impl Task {
         batch.retire(rules, None);
         if let Err(error) = self.run_batch(batch.into_text()).await {
             warn!(cluster = rules.cluster, %error, "rules cannot be removed; all are made anew");
-            self.clear = true;
-            self.clusters.values_mut().for_each(Cluster::cleared);
+            self.begin_anew().await;
         } else {
-            self.fingerprint = self.query.fingerprint().await.ok();
+            self.take_fingerprint().await;
         }
     }
 

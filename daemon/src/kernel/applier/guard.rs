@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::state::FIRST_RETRY;
+use super::state::{Cluster, FIRST_RETRY};
 use super::task::{CHECK_INTERVAL, SLOW_REPAIR, Task};
 use super::{KernelError, KernelEvent};
 use crate::kernel::fallback;
@@ -38,20 +38,46 @@ impl Task {
                 }
                 warn!(port, "somebody changed nlbd's nftables rules; they are set again");
                 self.repair(now);
-                for (name, _) in self.clusters.iter().filter(|(_, c)| c.installed().is_some()) {
+                let lost = |name: &str| {
                     let sets = sticky_sets(name);
-                    if touched.stage || sets.iter().any(|set| touched.lost.contains(set)) {
-                        self.send(KernelEvent::StickyLost { cluster: name.clone() }).await;
-                    }
-                }
+                    touched.stage || sets.iter().any(|set| touched.lost.contains(set))
+                };
+                self.tell_lost(lost).await;
             }
-            Ok(Heard::Overrun) => self.check_at = now,
+            Ok(Heard::Overrun) => {
+                // The rules are compared, if it is sure with what. Whether clients were taken out of
+                // a set does not show there, and putting back those that are there changes nothing.
+                debug!("more changes of nftables than could be read");
+                self.raw = None;
+                if self.sure {
+                    self.check_at = now;
+                } else {
+                    self.repair(now);
+                }
+                self.tell_lost(|_| true).await;
+            }
             Err(error) => {
                 warn!(%error, "reports on nftables cannot be read");
                 self.check_at = self.check_at.min(now + SLOW_REPAIR);
                 tokio::time::sleep(FIRST_RETRY).await;
             }
         }
+    }
+
+    /// Tells those clusters that have rules, and that `lost` names, that the kernel may keep fewer
+    /// clients than it did.
+    pub(super) async fn tell_lost(&self, lost: impl Fn(&str) -> bool) {
+        for (name, _) in self.clusters.iter().filter(|(_, c)| c.installed().is_some()) {
+            if lost(name) {
+                self.send(KernelEvent::StickyLost { cluster: name.clone() }).await;
+            }
+        }
+    }
+
+    /// Takes the rules as they are for ours. If somebody was quicker, it is yet to be heard.
+    pub(super) async fn take_fingerprint(&mut self) {
+        self.fingerprint = self.query.fingerprint().await.ok();
+        self.sure = false;
     }
 
     /// Everything is set again, at once unless that happens all the time.
@@ -80,7 +106,16 @@ impl Task {
             warn!("nlbd's nftables rules are not as they were set; they are set again");
             self.fingerprint = None;
             self.repair(now);
+            // Nobody said what became of the sets.
+            self.tell_lost(|_| true).await;
         }
+    }
+
+    /// Both tables are taken away and made anew, with the next batch: nobody is kept then.
+    pub(super) async fn begin_anew(&mut self) {
+        self.tell_lost(|_| true).await;
+        self.clear = true;
+        self.clusters.values_mut().for_each(Cluster::cleared);
     }
 
     /// Brings the chain in the raw tables to the queues of today.

@@ -52,6 +52,8 @@ pub(super) struct Task {
     /// The raw tables that were not there before us.
     pub(super) made: BTreeSet<Family>,
     pub(super) fingerprint: Option<u64>,
+    /// Whatever was reported up to the fingerprint has been read: it is that of our own rules.
+    pub(super) sure: bool,
     pub(super) check_at: Instant,
     pub(super) checks: u32,
     pub(super) ports: VecDeque<u32>,
@@ -91,6 +93,7 @@ impl Task {
             raw_at: now,
             made: BTreeSet::new(),
             fingerprint: None,
+            sure: false,
             check_at: now + CHECK_INTERVAL,
             checks: 0,
             ports: VecDeque::new(),
@@ -207,11 +210,15 @@ impl Task {
             until = until.min(self.repair_at);
         }
         let heard = tokio::select! {
-            _ = self.arrived.changed() => return,
-            () = sleep_until(until) => return,
-            heard = self.watch.next() => heard,
+            biased;
+            heard = self.watch.next() => Some(heard),
+            _ = self.arrived.changed() => None,
+            () = sleep_until(until) => None,
         };
-        self.hear(heard).await;
+        match heard {
+            Some(heard) => self.hear(heard).await,
+            None => self.sure = true,
+        }
     }
 
     pub(super) async fn send(&self, event: KernelEvent) {

@@ -15,6 +15,7 @@ use crate::kernel::testing::{
 use crate::kernel::{ClusterRules, Interface, KernelEvent, netlink, watch};
 
 mod heirs;
+mod overrun;
 
 const MODULE: &str = "kernel::applier::tests";
 
