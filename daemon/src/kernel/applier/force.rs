@@ -80,6 +80,9 @@ impl Task {
                 Err(error) => return self.failed(name, &step, error.into()).await,
             }
         };
+        if let Some(cluster) = self.clusters.get_mut(&name) {
+            cluster.committed(step.structural);
+        }
         let inherits = self.inherited.remove(&name);
         if core::mem::take(&mut self.clear) {
             self.inherited.clear();

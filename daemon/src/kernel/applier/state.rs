@@ -36,6 +36,8 @@ pub(super) struct Cluster {
     installed: Option<Installed>,
     /// Since when somebody else's change stands.
     doubted: Option<Instant>,
+    /// Since when one stood that the batch put right whose end is not settled yet.
+    put_right: Option<Instant>,
     /// Whether a batch failed, so that nobody knows what the kernel has.
     unknown: bool,
     failures: u32,
@@ -82,8 +84,17 @@ pub(super) enum Forgotten {
 
 impl Cluster {
     pub(super) fn new(rules: ClusterRules, plan: KernelPlan) -> Self {
-        let (settled, installed, doubted, unknown) = (false, None, None, false);
-        Self { rules, plan, settled, installed, doubted, unknown, failures: 0, retry: None }
+        Self {
+            rules,
+            plan,
+            settled: false,
+            installed: None,
+            doubted: None,
+            put_right: None,
+            unknown: false,
+            failures: 0,
+            retry: None,
+        }
     }
 
     pub(super) fn rules(&self) -> &ClusterRules {
@@ -111,6 +122,14 @@ impl Cluster {
     /// Whether somebody's change stands.
     pub(super) const fn is_doubted(&self) -> bool {
         self.doubted.is_some()
+    }
+
+    /// A batch has been committed: what somebody changed before is put right, if the batch says
+    /// everything anew. What he changes from now on is not.
+    pub(super) fn committed(&mut self, structural: bool) {
+        if structural {
+            self.put_right = self.doubted.take();
+        }
     }
 
     /// Everything of ours was just taken away.
@@ -207,12 +226,12 @@ impl Cluster {
         })
     }
 
-    /// The batch is in force. The generation that the kernel is in the state of now, if that is
-    /// news, and since when it was repaired, if it was.
+    /// The batch is in force and [`Self::committed`]. The generation that the kernel is in the state
+    /// of now, if that is news, and since when it was repaired, if it was.
     pub(super) fn done(&mut self, step: Step) -> (Option<Generation>, Option<Instant>) {
         self.installed = Some(step.installed);
         (self.failures, self.retry, self.unknown) = (0, None, false);
-        let repaired = if step.structural { self.doubted.take() } else { None };
+        let repaired = self.put_right.take();
         if self.settled {
             return (None, repaired);
         }
@@ -237,6 +256,7 @@ impl Cluster {
     /// A batch was refused: next time everything is said again.
     pub(super) fn failed(&mut self, step: &Step, now: Instant) -> Failure {
         self.unknown = true;
+        self.doubted = self.put_right.take().or(self.doubted);
         if !step.structural {
             // Elements of a set that somebody took away, most likely: no harm is done yet.
             return Failure::Quiet;
@@ -269,3 +289,6 @@ impl Installed {
         &self.decision
     }
 }
+
+#[cfg(test)]
+mod tests;
