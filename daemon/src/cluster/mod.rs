@@ -1,8 +1,8 @@
 //! The clusters of this host: one loop each, and the supervisor that starts and ends them.
 //!
 //! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
-//!   `links` and `stage` are its sockets and its queue, `witness` looks for signs of life beside
-//!   it, `pace` for what holds it up. It runs in a thread of its own for each cluster.
+//!   `links` and `stage` are its sockets and its queue, `ordered` what it has the kernel do,
+//!   `witness` looks for signs of life beside it, `pace` for what holds it up. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
@@ -18,6 +18,7 @@ mod drops;
 mod host;
 mod idle;
 mod links;
+mod ordered;
 mod pace;
 mod reload;
 mod request;

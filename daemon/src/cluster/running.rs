@@ -16,6 +16,7 @@ use super::asking::Asking;
 use super::clock::now;
 use super::idle::Watch;
 use super::links::{LinkSettings, Links};
+use super::ordered::Ordered;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime};
 use super::service::Checking;
@@ -187,9 +188,7 @@ impl Running {
                 links,
                 stage,
                 state,
-                kernel,
-                rules,
-                ready: Some(ready),
+                ordered: Ordered::new(kernel, rules, ready),
                 witness: Witness::new(netlink),
                 requests: inbox,
                 views: view,

@@ -6,16 +6,17 @@
 
 use std::time::Duration;
 
-use nlb_engine::{KernelPlan, Notice, Time};
+use nlb_engine::{Notice, Time};
 use nlb_protocol::ClusterId;
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{Frame, MAX_FRAME, Message, State};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::clock::now;
 use super::drops::Drops;
 use super::idle::Question;
 use super::links::Links;
+use super::ordered::Ordered;
 use super::pace::Pace;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::settings::rule_interfaces;
@@ -23,7 +24,7 @@ use super::stage::Stage;
 use super::state::StateFile;
 use super::taped::Taped;
 use super::witness::{Sign, Witness};
-use crate::kernel::{ClusterRules, KernelEvent, KernelHandle};
+use crate::kernel::KernelEvent;
 use crate::link::{LinkEvent, RECEIVE_BUFFER};
 
 /// Frames taken from one socket before the others have their turn: more than 63 peers send in
@@ -56,12 +57,8 @@ pub(super) struct Parts {
     pub(super) stage: Stage,
     /// What the next process needs.
     pub(super) state: StateFile,
-    /// The applier of rules.
-    pub(super) kernel: KernelHandle,
-    /// What the rules are made of beside the engine's plans.
-    pub(super) rules: ClusterRules,
-    /// Told when the rules are in force, the first ones or those that changed.
-    pub(super) ready: Option<oneshot::Sender<()>>,
+    /// What the kernel is to do.
+    pub(super) ordered: Ordered,
     /// Looks for signs that the receiver works.
     pub(super) witness: Witness,
     /// Requests come in here.
@@ -78,13 +75,9 @@ pub(super) struct Parts {
 pub(super) struct Runtime {
     parts: Parts,
     drops: Drops,
-    /// The latest plan, without what is to be done only once.
-    plan: Option<KernelPlan>,
     published: Time,
     /// What the search for signs has just said.
     sign: Option<Sign>,
-    /// Interfaces wait for their rules before they are used.
-    opening: bool,
     /// More frames may be due than were sent.
     unsent: bool,
     ended: bool,
@@ -98,10 +91,8 @@ impl Runtime {
         Self {
             parts,
             drops: Drops::default(),
-            plan: None,
             published: Time::ZERO,
             sign: None,
-            opening: false,
             unsent: false,
             ended: false,
             pace: Pace::new(slow),
@@ -210,20 +201,18 @@ impl Runtime {
             ClusterRequest::Interfaces { up, several } => {
                 let rules = rule_interfaces(&up);
                 self.parts.links.set_interfaces(up, several);
-                if rules != self.parts.rules.interfaces {
-                    self.parts.rules.interfaces = rules;
-                    self.set_rules();
+                if rules != self.parts.ordered.rules().interfaces {
                     // Opened when the gate stands before them: their sockets bring the traffic.
-                    self.opening = true;
-                } else if !self.opening {
+                    self.parts.ordered.set_interfaces(rules);
+                } else if !self.parts.ordered.is_opening() {
                     self.open_links();
                 }
             }
             ClusterRequest::Service { addresses, ports, in_force } => {
-                self.parts.ready = Some(in_force);
-                self.parts.rules.addresses.clone_from(&addresses);
-                self.parts.rules.ports = ports;
-                self.set_rules();
+                self.parts.ordered.change(in_force, |rules| {
+                    rules.addresses.clone_from(&addresses);
+                    rules.ports = ports;
+                });
                 self.parts.stage.set_addresses(&addresses);
                 self.parts.links.set_addresses(addresses, &mut self.drops);
             }
@@ -246,13 +235,9 @@ impl Runtime {
     fn handle_kernel(&mut self, event: KernelEvent) {
         let engine = &mut self.parts.engine;
         match event {
-            KernelEvent::Applied { generation, .. } => {
+            KernelEvent::Applied { generation, revision, .. } => {
                 engine.handle_applied(generation, now());
-                let opening = std::mem::take(&mut self.opening);
-                if let Some(ready) = self.parts.ready.take() {
-                    let _ = ready.send(());
-                }
-                if opening {
+                if self.parts.ordered.in_force(revision) {
                     self.open_links();
                 }
             }
@@ -272,13 +257,6 @@ impl Runtime {
         }
     }
 
-    /// The rules changed, not the plan.
-    fn set_rules(&self) {
-        if let Some(plan) = &self.plan {
-            self.parts.kernel.set_cluster(self.parts.rules.clone(), plan.clone());
-        }
-    }
-
     /// Has signs looked for that the receiver works while the engine asks for one.
     fn feed_sign(&mut self) {
         match self.sign.take() {
@@ -294,7 +272,7 @@ impl Runtime {
     /// not when the engine asks, it asks again.
     fn ask(&mut self) {
         if let Some(clients) = self.parts.engine.poll_question(now()) {
-            let addresses = self.parts.rules.addresses.clone();
+            let addresses = self.parts.ordered.rules().addresses.clone();
             let _ = self.parts.idle.try_send(Question { clients, addresses });
         }
     }
@@ -308,13 +286,7 @@ impl Runtime {
         }
         if let Some(plan) = self.parts.engine.poll_plan() {
             self.parts.stage.set_seed(plan.seed);
-            let first = self.plan.is_none();
-            self.plan = Some(plan.lasting());
-            if first {
-                self.parts.kernel.set_cluster(self.parts.rules.clone(), plan);
-            } else {
-                self.parts.kernel.submit(&self.parts.name, plan);
-            }
+            self.parts.ordered.plan(plan);
         }
         self.parts.stage.flush(&mut self.parts.engine, &mut self.drops);
         self.pace.after("on plans and verdicts");

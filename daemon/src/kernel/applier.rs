@@ -39,6 +39,8 @@ pub enum KernelEvent {
         cluster: String,
         /// Which plan: tell the engine by `handle_applied`.
         generation: Generation,
+        /// Which rules it is in force with: the number that [`KernelHandle::set_cluster`] was given.
+        revision: u64,
         /// How long it took from the start of nft until the rules were in force.
         took: Duration,
     },
@@ -143,10 +145,11 @@ impl KernelHandle {
 
     /// A cluster is new, or its interfaces, addresses or times changed. A client that the kernel
     /// keeps stays kept. If no rules can be made of it (`ClusterRules::check`), that is a
-    /// [`KernelEvent::Failed`] and nothing else changes.
-    pub fn set_cluster(&self, rules: ClusterRules, plan: KernelPlan) {
+    /// [`KernelEvent::Failed`] and nothing else changes. `revision` is a number of the caller's,
+    /// rising, by which he knows when these rules are in force.
+    pub fn set_cluster(&self, rules: ClusterRules, revision: u64, plan: KernelPlan) {
         let name = rules.cluster.clone();
-        self.orders.send_modify(|orders| orders.of(&name).set(rules, plan));
+        self.orders.send_modify(|orders| orders.of(&name).set(rules, revision, plan));
     }
 
     /// A cluster is gone: everything of it goes.

@@ -235,6 +235,11 @@ impl Applier {
         Self { handle, events }
     }
 
+    /// Orders rules, by the number of the plan that comes with them.
+    pub(crate) fn set(&self, rules: ClusterRules, plan: KernelPlan) {
+        self.handle.set_cluster(rules, plan.generation.0, plan);
+    }
+
     pub(crate) async fn next(&mut self) -> KernelEvent {
         let next = tokio::time::timeout(PATIENCE, self.events.recv());
         next.await.expect("an event").expect("an applier")

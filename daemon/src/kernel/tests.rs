@@ -54,7 +54,7 @@ impl World {
 
     async fn over(mut applier: Applier, rules: ClusterRules, plan: KernelPlan) -> Self {
         let generation = plan.generation.0;
-        applier.handle.set_cluster(rules.clone(), plan);
+        applier.set(rules.clone(), plan);
         applier.applied(generation).await;
         let (outside, inside) = (Wire::open("peer0"), Wire::open("lan0"));
         Self { applier, outside, inside, rules, generation }

@@ -135,6 +135,7 @@ impl Task {
 
     pub(super) async fn settled(&mut self, name: String, step: Step, took: Duration) {
         let Some(cluster) = self.clusters.get_mut(&name) else { return };
+        let revision = step.revision;
         let (generation, repaired) = cluster.done(step);
         if let Some(since) = repaired {
             let took = since.elapsed();
@@ -142,7 +143,8 @@ impl Task {
             self.send(KernelEvent::Repaired { cluster: name.clone(), took }).await;
         }
         if let Some(generation) = generation {
-            self.send(KernelEvent::Applied { cluster: name, generation, took }).await;
+            let applied = KernelEvent::Applied { cluster: name, generation, revision, took };
+            self.send(applied).await;
         }
     }
 

@@ -33,11 +33,18 @@ impl Orders {
     }
 }
 
+/// Rules, and the number that whoever ordered them knows them by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Revised {
+    pub(super) rules: ClusterRules,
+    pub(super) revision: u64,
+}
+
 /// What is ordered for one cluster: removal first, then rules and plan.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) remove: bool,
-    pub(super) rules: Option<ClusterRules>,
+    pub(super) rules: Option<Revised>,
     pub(super) plan: Option<KernelPlan>,
 }
 
@@ -49,8 +56,8 @@ impl Order {
         });
     }
 
-    pub(super) fn set(&mut self, rules: ClusterRules, plan: KernelPlan) {
-        self.rules = Some(rules);
+    pub(super) fn set(&mut self, rules: ClusterRules, revision: u64, plan: KernelPlan) {
+        self.rules = Some(Revised { rules, revision });
         self.submit(plan);
     }
 

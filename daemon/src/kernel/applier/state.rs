@@ -7,6 +7,7 @@ use core::time::Duration;
 use nlb_engine::{Generation, KernelPlan};
 use tokio::time::Instant;
 
+use super::order::Revised;
 use crate::kernel::probe::QueuePath;
 use crate::kernel::ruleset::{Decision, Emptied, Ruleset};
 use crate::kernel::spec::{ClusterRules, Interface};
@@ -28,6 +29,8 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Cluster {
     rules: ClusterRules,
+    /// The number of these rules.
+    revision: u64,
     /// The plan whose end is still owed, with what it has to do once.
     plan: KernelPlan,
     /// Whether that plan is in force.
@@ -57,6 +60,8 @@ pub(super) struct Step {
     pub(super) text: String,
     /// The kernel has this then.
     pub(super) installed: Installed,
+    /// The number of the rules that it was made of.
+    pub(super) revision: u64,
     /// Everything is said anew.
     pub(super) structural: bool,
     /// Rules were set, if only as they were.
@@ -83,9 +88,11 @@ pub(super) enum Forgotten {
 }
 
 impl Cluster {
-    pub(super) fn new(rules: ClusterRules, plan: KernelPlan) -> Self {
+    pub(super) fn new(wanted: Revised, plan: KernelPlan) -> Self {
+        let Revised { rules, revision } = wanted;
         Self {
             rules,
+            revision,
             plan,
             settled: false,
             installed: None,
@@ -101,8 +108,8 @@ impl Cluster {
         &self.rules
     }
 
-    pub(super) fn set_rules(&mut self, rules: ClusterRules) {
-        self.rules = rules;
+    pub(super) fn set_rules(&mut self, wanted: Revised) {
+        (self.rules, self.revision) = (wanted.rules, wanted.revision);
         self.retry = None;
     }
 
@@ -217,6 +224,7 @@ impl Cluster {
         Some(Step {
             text: batch.into_text(),
             installed: Installed { rules, decision },
+            revision: self.revision,
             structural,
             rewritten: structural || emptied.any(),
             forgotten,

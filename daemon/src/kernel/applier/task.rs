@@ -128,7 +128,7 @@ impl Task {
         });
         self.arrived.mark_unchanged();
         for (name, order) in taken {
-            if let Some(Err(reason)) = order.rules.as_ref().map(ClusterRules::check) {
+            if let Some(Err(reason)) = order.rules.as_ref().map(|it| it.rules.check()) {
                 self.send(KernelEvent::Failed { cluster: name, reason: reason.into() }).await;
                 continue;
             }

@@ -34,7 +34,7 @@ fn plans_are_applied_and_the_end_leaves_nothing() {
         // An earlier life left something of another shape behind.
         nft(&["-f", "-"], "add table inet nlb\nadd chain inet nlb stage.old\n").unwrap();
         let mut applier = Applier::start().await;
-        applier.handle.set_cluster(rules("nlb0", 1), plan(1, 0..10));
+        applier.set(rules("nlb0", 1), plan(1, 0..10));
         let (before, took) = applier.applied(1).await;
         assert_eq!(before, []);
         println!("first: {took:?}");
@@ -63,7 +63,7 @@ fn plans_are_applied_and_the_end_leaves_nothing() {
 async fn with_cluster(plan: KernelPlan) -> (Applier, String) {
     let mut applier = Applier::start().await;
     let generation = plan.generation.0;
-    applier.handle.set_cluster(rules("nlb0", 1), plan);
+    applier.set(rules("nlb0", 1), plan);
     applier.applied(generation).await;
     let listing = tables();
     (applier, listing)
@@ -286,7 +286,7 @@ fn clusters_come_and_go_and_other_peoples_rules_stay() {
         let (mut applier, _) = with_cluster(plan(1, [1])).await;
         let one = nft(&["list", "table", "inet", "nlb"], "").unwrap();
         let second = ClusterRules { queue: 2, ..rules("other", 2) };
-        applier.handle.set_cluster(second.clone(), plan(9, [1]));
+        applier.set(second.clone(), plan(9, [1]));
         applier.applied(9).await;
         applier.handle.remove_cluster("other");
         let same = || nft(&["list", "table", "inet", "nlb"], "").unwrap() == one;
@@ -296,7 +296,7 @@ fn clusters_come_and_go_and_other_peoples_rules_stay() {
         applier.handle.submit("nlb0", KernelPlan { remember, ..plan(2, [1]) });
         applier.applied(2).await;
         applier.handle.remove_cluster("nlb0");
-        applier.handle.set_cluster(rules("nlb0", 1), plan(3, [1]));
+        applier.set(rules("nlb0", 1), plan(3, [1]));
         applier.applied(3).await;
         assert_eq!(applier.clients().await, [] as [IpAddr; 0]);
         applier.handle.remove_cluster("nlb0");
@@ -316,7 +316,7 @@ fn an_interface_that_goes_and_comes_back() {
         assert!(!nft(&["list", "ruleset"], "").unwrap().contains("lan0"));
         ip("link add lan0 index 9 type veth peer name peer0");
         let interfaces = vec![Interface::new("lan0", 9).unwrap()];
-        applier.handle.set_cluster(ClusterRules { interfaces, ..rules("nlb0", 1) }, plan(3, [1]));
+        applier.set(ClusterRules { interfaces, ..rules("nlb0", 1) }, plan(3, [1]));
         applier.applied(3).await;
         assert_eq!(sorted(&tables()), sorted(&listing.replace(".7.lan0", ".9.lan0")));
     });
@@ -355,7 +355,7 @@ fn rules_that_cannot_be_written_are_refused_and_the_rest_goes_on() {
     in_namespace(&format!("{MODULE}::{name}"), async || {
         let (mut applier, before) = with_cluster(plan(1, [1])).await;
         let lease = core::time::Duration::ZERO;
-        applier.handle.set_cluster(ClusterRules { lease, ..rules("nlb0", 1) }, plan(2, [2]));
+        applier.set(ClusterRules { lease, ..rules("nlb0", 1) }, plan(2, [2]));
         let event = applier.next().await;
         assert!(matches!(event, KernelEvent::Failed { .. }), "{event:?}");
         assert_eq!(tables(), before);

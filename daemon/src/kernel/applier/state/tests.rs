@@ -5,7 +5,8 @@ use crate::kernel::testing::{plan, rules};
 
 /// A cluster that is in force.
 fn cluster(now: Instant) -> Cluster {
-    let mut cluster = Cluster::new(rules("nlb0", 1), plan(1, [1]));
+    let wanted = Revised { rules: rules("nlb0", 1), revision: 1 };
+    let mut cluster = Cluster::new(wanted, plan(1, [1]));
     let step = next(&cluster, now);
     cluster.committed(step.structural);
     assert_eq!(cluster.done(step), (Some(Generation(1)), None));
@@ -47,4 +48,18 @@ fn what_a_batch_put_right_is_told_by_the_one_that_comes_to_its_end() {
     let step = next(&cluster, later + LAST_RETRY);
     cluster.committed(step.structural);
     assert_eq!(cluster.done(step), (None, Some(now)), "since the first change");
+}
+
+#[test]
+fn a_batch_is_of_the_rules_that_it_was_made_of() {
+    let now = Instant::now();
+    let mut cluster = cluster(now);
+    cluster.submit(plan(2, [2]));
+    let step = next(&cluster, now);
+    cluster.set_rules(Revised { rules: rules("nlb0", 1), revision: 2 });
+    assert_eq!(step.revision, 1);
+    cluster.committed(step.structural);
+    cluster.done(step);
+    cluster.submit(plan(2, [2]));
+    assert_eq!(next(&cluster, now).revision, 2);
 }

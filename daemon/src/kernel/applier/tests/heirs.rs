@@ -27,10 +27,10 @@ fn what_nobody_goes_on_with_goes_with_the_first_rules() {
         let kept = clients(3);
         earlier(async || {
             let mut applier = Applier::start().await;
-            applier.handle.set_cluster(rules("old", 1), plan(1, [1]));
+            applier.set(rules("old", 1), plan(1, [1]));
             applier.applied(1).await;
             let remember = clients(3);
-            applier.handle.set_cluster(on_two(), KernelPlan { remember, ..plan(2, [2]) });
+            applier.set(on_two(), KernelPlan { remember, ..plan(2, [2]) });
             applier.applied(2).await;
         });
         let listing = || nft(&["list", "ruleset"], "").unwrap();
@@ -38,7 +38,7 @@ fn what_nobody_goes_on_with_goes_with_the_first_rules() {
 
         // The old cluster has another name now. The chains that it left drop what is for it.
         let mut applier = Applier::go_on(["nlb0"]).await;
-        applier.handle.set_cluster(rules("new", 1), plan(3, [3]));
+        applier.set(rules("new", 1), plan(3, [3]));
         let (before, _) = applier.applied(3).await;
         assert_eq!(before, []);
         assert!(!listing().contains(".old"), "{}", listing());
@@ -47,7 +47,7 @@ fn what_nobody_goes_on_with_goes_with_the_first_rules() {
 
         // The other one is not served on one of its interfaces any more.
         let rules = ClusterRules { interfaces: rules("x", 1).interfaces, ..on_two() };
-        applier.handle.set_cluster(rules, plan(4, [4]));
+        applier.set(rules, plan(4, [4]));
         let (before, _) = applier.applied(4).await;
         assert_eq!(before, []);
         assert!(!listing().contains("lan1"), "{}", listing());
