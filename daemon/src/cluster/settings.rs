@@ -42,6 +42,7 @@ pub(super) fn rules(
     ClusterRules {
         cluster: config.name.clone(),
         id: config.id,
+        node: engine.node,
         interfaces: rule_interfaces(interfaces),
         mac: config.mac.mac,
         ethertype: config.ethertype,

@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use nlb_protocol::{ClusterId, MacAddr};
+use nlb_protocol::{ClusterId, MacAddr, NodeId};
 
 use crate::config::{MAX_ADDRESSES, MAX_CLUSTER_NAME, MAX_INTERFACES, MAX_PORTS, Port};
 
@@ -52,6 +52,8 @@ pub struct ClusterRules {
     pub cluster: String,
     /// The cluster's id: heartbeats that open the gate carry it.
     pub id: ClusterId,
+    /// This node's id: so do they.
+    pub node: NodeId,
     /// The interfaces that it is served on. One that has gone is left out until it is back.
     pub interfaces: Vec<Interface>,
     /// The cluster MAC.

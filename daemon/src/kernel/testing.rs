@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use nlb_engine::{Generation, KernelPlan};
-use nlb_protocol::{Bucket, ClusterId, MacAddr};
+use nlb_protocol::{Bucket, ClusterId, MacAddr, NodeId};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
@@ -171,6 +171,19 @@ pub(crate) fn packet(
 /// The interface of the cluster in tests; its other end is `peer0`.
 pub(crate) const LAN: u32 = 7;
 
+/// The node that tests are.
+pub(crate) const NODE: NodeId = NodeId(0x0102_0304_0506_0708);
+
+/// What the gate takes for a heartbeat of this node in a cluster: its header, up to the id.
+pub(crate) fn heartbeat(cluster: ClusterId) -> Vec<u8> {
+    let mut payload = b"NL\x01\x01".to_vec();
+    payload.extend(cluster.0.to_be_bytes());
+    payload.extend([0, 100]);
+    payload.extend(NODE.0.to_be_bytes());
+    payload.resize(100, 0);
+    payload
+}
+
 /// Makes the interface.
 pub(crate) fn make_lan() {
     ip("link add lan0 index 7 type veth peer name peer0");
@@ -183,6 +196,7 @@ pub(crate) fn rules(cluster: &str, number: u16) -> ClusterRules {
     ClusterRules {
         cluster: cluster.to_owned(),
         id: ClusterId(number),
+        node: NODE,
         interfaces: vec![Interface::new("lan0", LAN).unwrap()],
         mac: MacAddr([0x02, 0x4e, 0x4c, 0x42, 0x00, 0x01]),
         ethertype: 0x88b5,

@@ -72,9 +72,7 @@ impl World {
     }
 
     fn heartbeat(&self) {
-        let mut payload = b"NL\x01\x01".to_vec();
-        payload.extend(self.rules.id.0.to_be_bytes());
-        payload.resize(100, 0);
+        let payload = heartbeat(self.rules.id);
         let group = MacAddr([3, 0x4e, 0x4c, 0x48, 0, 5]);
         assert!(self.inside.send(&frame(group, OWN, self.rules.ethertype, &payload)));
     }
@@ -165,7 +163,9 @@ fn the_gate_is_open_while_heartbeats_leave() {
         try_it();
         world.expect(&[]).await;
         // Other frames of ours, and heartbeats of others, open nothing.
-        for payload in [*b"NL\x01\x02\x00\x05", *b"NL\x01\x01\x00\x06", *b"NL\x02\x01\x00\x05"] {
+        for (at, other) in [(2, 2), (3, 2), (5, 6), (8, 9), (15, 9)] {
+            let mut payload = heartbeat(world.rules.id);
+            payload[at] = other;
             assert!(world.inside.send(&frame(CLUSTER, OWN, 0x88b5, &payload)));
         }
         try_it();

@@ -10,7 +10,7 @@ use nlb_protocol::{Bucket, Buckets};
 
 use super::task::CHECK_INTERVAL;
 use crate::kernel::testing::{
-    Applier, Wire, frame, in_namespace, ip, nft, packet, plan, rules, until,
+    Applier, Wire, frame, heartbeat, in_namespace, ip, nft, packet, plan, rules, until,
 };
 use crate::kernel::{ClusterRules, Interface, KernelEvent, netlink, watch};
 
@@ -181,9 +181,8 @@ fn a_forgotten_client_that_goes_on_sending_stays_forgotten() {
         let wire = Wire::open("peer0");
         let payload = packet(client, "192.0.2.50".parse().unwrap(), 17, 0, &[0; 8]);
         let datagram = frame(rules("nlb0", 1).mac, rules("x", 1).mac, 0x0800, &payload);
-        let mut heartbeat =
-            frame(rules("nlb0", 1).mac, Default::default(), 0x88b5, b"NL\x01\x01\0\x01");
-        heartbeat.resize(100, 0);
+        let (from, payload) = (Default::default(), heartbeat(rules("nlb0", 1).id));
+        let heartbeat = frame(rules("nlb0", 1).mac, from, 0x88b5, &payload);
         let own = Wire::open("lan0");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -68,7 +68,7 @@ fn ingress(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
 }
 
 fn egress(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
-    let ClusterRules { cluster, mac, ethertype, id, .. } = rules;
+    let ClusterRules { cluster, mac, ethertype, id, node, .. } = rules;
     let chain = chain_of("out", cluster, interface);
     let device = interface.name();
     batch.base_chain(GATE, &chain, &format!("egress device \"{device}\" priority {EGRESS}"));
@@ -80,10 +80,12 @@ fn egress(batch: &mut Batch, rules: &ClusterRules, interface: &Interface) {
     rule(format_args!("@ll,48,48 0x{raw_mac} drop comment \"nobody sends from the cluster MAC\""));
     let [m0, m1] = MAGIC;
     let heartbeat = raw(&[m0, m1, VERSION, HEARTBEAT]);
+    // Of this node: a guest of this host that is a node of the cluster too sends through here.
     rule(format_args!(
-        "@ll,96,64 0x{ethertype:04x}{heartbeat}{:04x} update @{} {{ oif timeout {} }} accept \
+        "@ll,96,64 0x{ethertype:04x}{heartbeat}{:04x} @ll,176,64 0x{:016x} update @{} {{ oif timeout {} }} accept \
          comment \"a heartbeat leaves\"",
         id.0,
+        node.0,
         lease(cluster),
         millis(rules.lease),
     ));
