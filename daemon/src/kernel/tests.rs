@@ -14,6 +14,7 @@ use crate::config::Port;
 use crate::queue::{Batch, Queue};
 
 mod bridged;
+mod errors;
 mod foreign;
 mod partial;
 

@@ -165,6 +165,7 @@ const fn kernel_names(fate: Fate) -> [&'static str; 2] {
         Fate::Foreign => ["kernel_foreign_packets", "kernel_foreign_bytes"],
         Fate::Pinned => ["kernel_pinned_packets", "kernel_pinned_bytes"],
         Fate::NotService => ["kernel_not_service_packets", "kernel_not_service_bytes"],
+        Fate::TooManyErrors => ["kernel_too_many_errors_packets", "kernel_too_many_errors_bytes"],
         Fate::Unasked => ["kernel_unasked_packets", "kernel_unasked_bytes"],
         Fate::NoLease => ["kernel_no_lease_packets", "kernel_no_lease_bytes"],
     }

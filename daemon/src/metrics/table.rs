@@ -214,7 +214,8 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
         "nlbd_kernel_packets",
         "Packets for the cluster MAC by what the kernel did with them. Taken: known (of clients \
          that it knows), admitted (by the daemon). Dropped: foreign and pinned (another node takes \
-         them), not_service, unasked (no way to the daemon), no_lease (this node is fenced).",
+         them), not_service, too_many_errors (ICMP errors beyond 1,000 a second), unasked (no way to \
+         the daemon), no_lease (this node is fenced).",
         Counters(&["fate"], |cluster| fates(cluster, |counted| counted.packets)),
     ),
     metric(

@@ -16,6 +16,8 @@ pub enum Fate {
     Pinned,
     /// Dropped: no service address, or no port of the cluster.
     NotService,
+    /// Dropped: more ICMP errors than user space is asked about.
+    TooManyErrors,
     /// Dropped: it never came to user space, because the way there was not in force.
     Unasked,
     /// Dropped by the gate: no heartbeat left within the lease.
@@ -24,12 +26,13 @@ pub enum Fate {
 
 impl Fate {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Known,
         Self::Admitted,
         Self::Foreign,
         Self::Pinned,
         Self::NotService,
+        Self::TooManyErrors,
         Self::Unasked,
         Self::NoLease,
     ];
@@ -43,6 +46,7 @@ impl Fate {
             Self::Foreign => "foreign",
             Self::Pinned => "pinned",
             Self::NotService => "not_service",
+            Self::TooManyErrors => "too_many_errors",
             Self::Unasked => "unasked",
             Self::NoLease => "no_lease",
         }

@@ -32,6 +32,11 @@ const REMAINS: i32 = -500;
 /// nobody interrupts: 60 ms for a million, and by itself it would do so every second.
 const GC_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The most ICMP errors of a family that user space is asked about in a second. All of them come to
+/// every node, whoever's client they concern, and wait in the queue that new clients wait in; a
+/// large site sees some ten in a second.
+const ERRORS: u32 = 1000;
+
 /// The hooks behind prerouting, and what their chains are called.
 const REMAINING: [&str; 2] = ["input", "forward"];
 
@@ -236,9 +241,13 @@ pub(super) fn clients(
         rule(format_args!("meta mark set 0x{mark:08x} accept comment \"all to the queue\""));
         return;
     }
-    let error = Mark::Error.waiting(*queue);
-    rule(format_args!("icmp type {{ 3, 4, 11, 12 }} meta mark set 0x{error:08x} accept"));
-    rule(format_args!("icmpv6 type {{ 1, 2, 3, 4 }} meta mark set 0x{error:08x} accept"));
+    let (error, too_many) = (Mark::Error.waiting(*queue), count(Fate::TooManyErrors, cluster));
+    for errors in ["icmp type { 3, 4, 11, 12 }", "icmpv6 type { 1, 2, 3, 4 }"] {
+        rule(format_args!(
+            "{errors} limit rate over {ERRORS}/second burst {ERRORS} packets {too_many} drop"
+        ));
+        rule(format_args!("{errors} meta mark set 0x{error:08x} accept"));
+    }
     let ([sticky4, sticky6], [foreign4, foreign6]) = (sticky(cluster), foreign(cluster));
     let pass = format!("meta mark set 0x{:08x} accept", Mark::passed(*queue));
     for (source, set) in [("ip saddr", sticky4), ("ip6 saddr", sticky6)] {
