@@ -10,6 +10,7 @@ mod guard;
 mod order;
 mod state;
 mod task;
+mod way;
 
 use core::time::Duration;
 use std::collections::BTreeSet;

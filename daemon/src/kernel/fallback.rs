@@ -129,17 +129,40 @@ pub(super) fn change(listing: &str, queues: &[u16]) -> String {
     text + "COMMIT\n"
 }
 
-/// Brings the raw tables to the wanted state. Whether anything had to be changed.
-pub(super) async fn apply(queues: &[u16]) -> Result<bool, ToolError> {
-    let mut changed = false;
+/// What the raw tables lack, each family with its transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Lack(Vec<(Family, String)>);
+
+impl Lack {
+    /// Whether they lack nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Compares the raw tables with the wanted state. Changes nothing; may be cancelled.
+pub(super) async fn look(queues: &[u16]) -> Result<Lack, ToolError> {
+    let mut lack = Lack::default();
     for family in Family::ALL {
         let text = change(&listing(family).await?, queues);
         if !text.is_empty() {
-            restore(family, text).await?;
-            changed = true;
+            lack.0.push((family, text));
         }
     }
-    Ok(changed)
+    Ok(lack)
+}
+
+/// Gives the raw tables what they lack.
+pub(super) async fn set(lack: Lack) -> Result<(), ToolError> {
+    for (family, text) in lack.0 {
+        restore(family, text).await?;
+    }
+    Ok(())
+}
+
+/// Takes our chain out of the raw tables.
+pub(super) async fn remove() -> Result<(), ToolError> {
+    set(look(&[]).await?).await
 }
 
 /// Whether the tools are there and the kernel takes such rules; leaves none behind.

@@ -257,7 +257,7 @@ impl Task {
             }
         }
         if self.capabilities.queue == QueuePath::Iptables {
-            if let Err(error) = fallback::apply(&[]).await {
+            if let Err(error) = fallback::remove().await {
                 warn!(%error, "nlbd's chain in iptables' raw tables cannot be removed");
             }
             for family in &self.made {

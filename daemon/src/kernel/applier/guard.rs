@@ -8,10 +8,12 @@ use tracing::{debug, warn};
 
 use super::state::{Cluster, FIRST_RETRY};
 use super::task::{CHECK_INTERVAL, SLOW_REPAIR, Task};
+use super::way::Unseen;
 use super::{KernelError, KernelEvent};
-use crate::kernel::fallback;
+use crate::kernel::fallback::{self, Lack};
 use crate::kernel::probe::QueuePath;
 use crate::kernel::ruleset::sticky_sets;
+use crate::kernel::tool::ToolError;
 use crate::kernel::watch::Heard;
 
 /// Every so many checks the raw tables are looked at too: iptables of the old kind reports
@@ -31,7 +33,7 @@ impl Task {
                     return;
                 }
                 if touched.raw {
-                    self.raw = None;
+                    self.way.touched();
                 }
                 if !touched.rules || self.clusters.is_empty() {
                     return;
@@ -48,7 +50,7 @@ impl Task {
                 // The rules are compared, if it is sure with what. Whether clients were taken out of
                 // a set does not show there, and putting back those that are there changes nothing.
                 debug!("more changes of nftables than could be read");
-                self.raw = None;
+                self.way.look_again();
                 if self.sure {
                     self.check_at = now;
                 } else {
@@ -97,7 +99,7 @@ impl Task {
         self.check_at = now + CHECK_INTERVAL;
         self.checks = self.checks.wrapping_add(1);
         if self.checks.is_multiple_of(CHECKS_OF_RAW) {
-            self.raw = None;
+            self.way.look_again();
         }
         let (Some(expected), Ok(found)) = (self.fingerprint, self.query.fingerprint().await) else {
             return;
@@ -120,27 +122,67 @@ impl Task {
 
     /// Brings the chain in the raw tables to the queues of today.
     pub(super) async fn fallback(&mut self) {
-        let queues: BTreeSet<u16> =
-            self.clusters.values().map(|cluster| cluster.rules().queue).collect();
-        let queues: Vec<u16> = queues.into_iter().collect();
-        match fallback::apply(&queues).await {
-            Ok(changed) => {
-                debug!(changed, "iptables' raw tables are as they should be");
-                self.raw = Some(queues);
-            }
-            Err(error) => {
-                warn!(%error, "the way to user space through iptables cannot be set");
-                self.raw_at = Instant::now() + SLOW_REPAIR;
-                for cluster in self.clusters.keys().cloned().collect::<Vec<_>>() {
-                    let reason = KernelError::Tool(error.clone());
-                    self.send(KernelEvent::Failed { cluster, reason }).await;
+        let looked = fallback::look(&self.queues()).await;
+        self.take_in(looked).await;
+    }
+
+    /// Looks whether it still is as it was. Orders do not wait for that.
+    pub(super) async fn look(&mut self) {
+        let queues = self.queues();
+        let looked = tokio::select! {
+            biased;
+            _ = self.arrived.changed() => return,
+            looked = fallback::look(&queues) => looked,
+        };
+        self.take_in(looked).await;
+    }
+
+    async fn take_in(&mut self, looked: Result<Lack, ToolError>) {
+        let (queues, now) = (self.queues(), Instant::now());
+        let lack = match looked {
+            Ok(lack) => lack,
+            Err(error) => match self.way.unseen(&queues, now) {
+                Unseen::AsItWas { first: true } => {
+                    warn!(%error, "the way to user space through iptables cannot be looked at");
+                    return;
                 }
+                Unseen::AsItWas { first: false } => return,
+                Unseen::Unknown => return self.no_way(error).await,
+            },
+        };
+        let changed = !lack.is_empty();
+        match fallback::set(lack).await {
+            Ok(()) => {
+                debug!(changed, "iptables' raw tables are as they should be");
+                self.way.right(queues);
             }
+            Err(error) => self.no_way(error).await,
         }
     }
 
-    /// Whether the raw tables are to be looked at.
-    pub(super) fn wants_raw(&self) -> bool {
-        self.capabilities.queue == QueuePath::Iptables && self.raw.is_none()
+    async fn no_way(&mut self, error: ToolError) {
+        self.way.wrong(Instant::now());
+        warn!(%error, "the way to user space through iptables cannot be set");
+        for cluster in self.clusters.keys().cloned().collect::<Vec<_>>() {
+            let reason = KernelError::Tool(error.clone());
+            self.send(KernelEvent::Failed { cluster, reason }).await;
+        }
+    }
+
+    /// The queues that there must be a way to.
+    pub(super) fn queues(&self) -> Vec<u16> {
+        let queues = self.clusters.values().map(|cluster| cluster.rules().queue);
+        queues.collect::<BTreeSet<u16>>().into_iter().collect()
+    }
+
+    /// When the raw tables are to be looked at, if they are ours to look at.
+    pub(super) fn way_due(&self) -> Option<Instant> {
+        let ours = self.capabilities.queue == QueuePath::Iptables;
+        self.way.due().filter(|_| ours)
+    }
+
+    /// Whether they are to be looked at now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.way_due().is_some_and(|due| now >= due)
     }
 }

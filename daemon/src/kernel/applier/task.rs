@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::order::{Order, Orders};
 use super::state::{Cluster, Installed};
+use super::way::Way;
 use super::{KernelEvent, Leftovers};
 use crate::kernel::fallback::{self, Family};
 use crate::kernel::netlink::Query;
@@ -45,10 +46,8 @@ pub(super) struct Task {
     pub(super) clear: bool,
     /// When they go even if nothing else is done.
     pub(super) clear_at: Instant,
-    /// The queues that the chain in the raw tables has rules for; `None`: it must be looked at.
-    pub(super) raw: Option<Vec<u16>>,
-    /// When the raw tables are tried again after a failure.
-    pub(super) raw_at: Instant,
+    /// The chain in the raw tables.
+    pub(super) way: Way,
     /// The raw tables that were not there before us.
     pub(super) made: BTreeSet<Family>,
     pub(super) fingerprint: Option<u64>,
@@ -89,8 +88,7 @@ impl Task {
             inherited,
             clear,
             clear_at: now + GRACE,
-            raw: None,
-            raw_at: now,
+            way: Way::new(now),
             made: BTreeSet::new(),
             fingerprint: None,
             sure: false,
@@ -140,7 +138,7 @@ impl Task {
         let Order { remove, rules, plan } = order;
         if remove && let Some(cluster) = self.clusters.remove(&name) {
             self.leftovers.extend(cluster.installed().map(Installed::rules).cloned());
-            self.raw = None;
+            self.way.look_again();
         }
         if let Some(rules) = rules {
             match self.clusters.get_mut(&name) {
@@ -150,11 +148,11 @@ impl Task {
                     if let Some(plan) = plan {
                         self.clusters.insert(name, Cluster::new(rules, plan));
                     }
-                    self.raw = None;
+                    self.way.look_again();
                     return;
                 }
             }
-            self.raw = None;
+            self.way.look_again();
         }
         let Some(cluster) = self.clusters.get_mut(&name) else { return };
         if let Some(plan) = plan {
@@ -173,7 +171,7 @@ impl Task {
             self.remove(&rules).await;
             return true;
         }
-        if self.wants_raw() && now >= self.raw_at {
+        if self.is_due(now) && self.way.is_urgent(&self.queues()) {
             self.fallback().await;
             return true;
         }
@@ -192,6 +190,11 @@ impl Task {
                 self.bring_into_force(name, step).await;
                 true
             }
+            // No plan waits: it may take as long as somebody holds the lock of iptables.
+            None if self.is_due(now) => {
+                self.look().await;
+                true
+            }
             None => false,
         }
     }
@@ -203,9 +206,7 @@ impl Task {
         if self.clear && self.clusters.is_empty() {
             until = until.min(self.clear_at);
         }
-        if self.wants_raw() {
-            until = until.min(self.raw_at);
-        }
+        until = self.way_due().map_or(until, |due| until.min(due));
         if self.clusters.values().any(Cluster::is_doubted) {
             until = until.min(self.repair_at);
         }
