@@ -14,12 +14,12 @@ use bolero::{TypeGenerator, check};
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN, parse_key};
 use nlb_protocol::frame::{
     DecodeError, Frame, Header, Health, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
-    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, Settings, State,
 };
 use nlb_protocol::hash;
 use nlb_protocol::ids::{BUCKETS, MAX_PEERS};
 use nlb_protocol::{
-    Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
+    Buckets, ClusterId, Digest, Epoch, Incarnation, MacAddr, NodeId, PinVersion, Sequence, Weight,
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
@@ -54,6 +54,7 @@ enum Kind {
         software: String,
         measure: u8,
         permille: u16,
+        settings: Option<([u32; 4], u8, [u8; 6])>,
     },
     PinDelta {
         first: u64,
@@ -134,11 +135,19 @@ impl Recipe {
                     peers,
                 })
             }
-            Kind::Information { name, software, measure, permille } => {
+            Kind::Information { name, software, measure, permille, settings } => {
                 Message::Information(Information {
                     name: text(&name, 64),
                     software: text(&software, 32),
                     load: Load { measure, permille },
+                    settings: settings.map(|(numbers, mode, mac)| Settings {
+                        heartbeat_ms: numbers[0],
+                        dead_after_ms: numbers[1],
+                        mode,
+                        mac: MacAddr(mac),
+                        addresses: numbers[2],
+                        ports: numbers[3],
+                    }),
                 })
             }
             Kind::PinDelta { first, entries } => {

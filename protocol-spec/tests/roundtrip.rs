@@ -8,11 +8,11 @@ use core::time::Duration;
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{
     DecodeError, Frame, Header, Health, Heartbeat, Information, Load, MAX_FRAME, Message, PeerAck,
-    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
+    PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, Settings, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
 use nlb_protocol::{
-    Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
+    Bucket, ClusterId, Digest, Epoch, Incarnation, MacAddr, NodeId, PinVersion, Sequence, Weight,
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
@@ -51,6 +51,17 @@ fn heartbeat(peers: usize) -> Heartbeat {
     }
 }
 
+fn settings() -> Settings {
+    Settings {
+        heartbeat_ms: 100,
+        dead_after_ms: u32::MAX,
+        mode: 200,
+        mac: MacAddr([2, 0x4e, 0x4c, 0x42, 0, 1]),
+        addresses: 0x0123_4567,
+        ports: 0,
+    }
+}
+
 fn messages() -> Vec<Message> {
     let clients: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     vec![
@@ -60,11 +71,13 @@ fn messages() -> Vec<Message> {
             name: "n1.example".into(),
             software: "0.1.0".into(),
             load: Load { measure: 4, permille: 65_535 },
+            settings: None,
         }),
         Message::Information(Information {
             name: String::new(),
             software: String::new(),
             load: Load::default(),
+            settings: Some(settings()),
         }),
         Message::PinDelta(PinDelta {
             first: PinVersion(1),

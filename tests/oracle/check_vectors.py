@@ -152,6 +152,13 @@ def check_packets(check, vectors):
         check.same(f"fingerprint of {item['name']}", found, long(item["fingerprint"]))
 
 
+def check_settings(check, vectors):
+    for item in vectors["addresses"]:
+        check.same(f"addresses {item}", oracle.addresses_digest(item["set"]), item["digest"])
+    for item in vectors["ports"]:
+        check.same(f"ports {item}", oracle.ports_digest(item["set"]), item["digest"])
+
+
 CHECKS = {
     "frames.json": check_frames,
     "hashes.json": check_hashes,
@@ -160,6 +167,7 @@ CHECKS = {
     "keys.json": check_keys,
     "addresses.json": check_addresses,
     "packets.json": check_packets,
+    "settings.json": check_settings,
 }
 
 

@@ -88,10 +88,14 @@ class Body:
             raise Void("trailing_bytes")
 
     def extensions(self):
+        """4.1: type and value of each."""
+        found = []
         while self.data:
             if len(self.data) < 2 or len(self.data) < 2 + self.data[1]:
                 raise Void("bad_extension")
+            found.append((self.data[0], self.data[2:2 + self.data[1]]))
             self.data = self.data[2 + self.data[1]:]
+        return found
 
 
 def decode(payload, cluster, keys):
@@ -188,7 +192,30 @@ def decode_information(body, fields, _key):
     fields["software"] = decode_text(body, MAX_SOFTWARE)
     fields["measure"] = body.number(1)
     fields["load"] = body.number(2)
-    body.extensions()
+    told = [value for kind, value in body.extensions() if kind == 1 and len(value) >= 24]
+    if told:
+        fields["settings"] = decode_settings(told[0])
+
+
+def decode_settings(value):
+    """4.4.1"""
+    heartbeat, dead_after, mode, _, mac, addresses, ports = struct.unpack(">IIBB6sII", value[:24])
+    return {
+        "heartbeat_ms": heartbeat, "dead_after_ms": dead_after, "mode": mode,
+        "mac": mac.hex(":"), "addresses": addresses, "ports": ports}
+
+
+def addresses_digest(addresses):
+    """4.4.1: of addresses as text."""
+    data = {ipaddress.ip_address(address).packed for address in addresses}
+    text = b"".join(bytes([len(one)]) + one for one in sorted(data, key=lambda d: (len(d), d)))
+    return int.from_bytes(hashlib.sha256(b"nlbd addresses 1" + text).digest()[:4], "big")
+
+
+def ports_digest(ports):
+    """4.4.1: of pairs of protocol and port."""
+    text = b"".join(struct.pack(">BH", *port) for port in sorted({tuple(port) for port in ports}))
+    return int.from_bytes(hashlib.sha256(b"nlbd ports 1" + text).digest()[:4], "big")
 
 
 def decode_pin_delta(body, fields, _key):
@@ -304,7 +331,14 @@ def encode_heartbeat(f, key):
 def encode_information(f, _key):
     texts = (f["name"].encode(), f["software"].encode())
     load = struct.pack(">BH", f["measure"], f["load"])
-    return b"".join(bytes([len(text)]) + text for text in texts) + load
+    body = b"".join(bytes([len(text)]) + text for text in texts) + load
+    if "settings" in f:
+        told = f["settings"]
+        value = struct.pack(
+            ">IIBB6sII", told["heartbeat_ms"], told["dead_after_ms"], told["mode"], 0,
+            bytes.fromhex(told["mac"].replace(":", "")), told["addresses"], told["ports"])
+        body += bytes([1, len(value)]) + value
+    return body
 
 
 def encode_client(word, client, last):

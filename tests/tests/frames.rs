@@ -31,6 +31,7 @@ fn frame(cluster: u16, keys: &KeyRing, sequence: u64) -> Vec<u8> {
         name: "stranger".into(),
         software: "0".into(),
         load: Load::default(),
+        settings: None,
     });
     let mut bytes = [0; MAX_FRAME];
     let length = Frame { header, message }.encode(keys, &mut bytes);

@@ -5,8 +5,10 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use nlb_protocol::frame::{Health, Load, State};
-use nlb_protocol::{Bucket, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Weight};
+use nlb_protocol::frame::{Health, Load, Settings, State};
+use nlb_protocol::{
+    Bucket, ClusterId, Digest, Epoch, Incarnation, MacAddr, NodeId, PinVersion, Weight,
+};
 
 /// A change that somebody asked the engine for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,70 @@ pub struct NodeView {
     pub hears_us: bool,
     /// How long ago its latest heartbeat arrived; zero for this node.
     pub last_heard: Duration,
+    /// In what it is configured otherwise than this node, where all must be alike.
+    pub differs: Vec<Difference>,
+}
+
+/// A setting that must be the same on all nodes of a cluster, and is not (SPEC 4.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// The heartbeat interval.
+    Heartbeat {
+        /// On this node.
+        here_ms: u32,
+        /// On the other.
+        there_ms: u32,
+    },
+    /// How long a peer may be silent.
+    DeadAfter {
+        /// On this node.
+        here_ms: u32,
+        /// On the other.
+        there_ms: u32,
+    },
+    /// How the cluster MAC reaches the nodes: codes of [`MacMode`](nlb_protocol::MacMode).
+    Mode {
+        /// On this node.
+        here: u8,
+        /// On the other.
+        there: u8,
+    },
+    /// The cluster MAC, within one mode.
+    Mac {
+        /// On this node.
+        here: MacAddr,
+        /// On the other.
+        there: MacAddr,
+    },
+    /// The service addresses.
+    Addresses,
+    /// The ports that are balanced.
+    Ports,
+}
+
+impl Difference {
+    /// In what two nodes' settings differ.
+    #[must_use]
+    pub fn between(here: &Settings, there: &Settings) -> Vec<Self> {
+        let (here_ms, there_ms) = (here.heartbeat_ms, there.heartbeat_ms);
+        let heartbeat = Self::Heartbeat { here_ms, there_ms };
+        let (here_ms, there_ms) = (here.dead_after_ms, there.dead_after_ms);
+        let dead_after = Self::DeadAfter { here_ms, there_ms };
+        let mode = Self::Mode { here: here.mode, there: there.mode };
+        let mac = Self::Mac { here: here.mac, there: there.mac };
+        [
+            (here.heartbeat_ms != there.heartbeat_ms, heartbeat),
+            (here.dead_after_ms != there.dead_after_ms, dead_after),
+            (here.mode != there.mode, mode),
+            // Another mode has another MAC as a rule.
+            (here.mode == there.mode && here.mac != there.mac, mac),
+            (here.addresses != there.addresses, Self::Addresses),
+            (here.ports != there.ports, Self::Ports),
+        ]
+        .into_iter()
+        .filter_map(|(differs, difference)| differs.then_some(difference))
+        .collect()
+    }
 }
 
 /// What the engine counts. Every counter starts at zero with the incarnation and only rises.

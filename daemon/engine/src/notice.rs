@@ -1,6 +1,6 @@
 //! What happened, for the log and for whoever follows events. The driver decides how to say it.
 
-use nlb_protocol::frame::State;
+use nlb_protocol::frame::{Settings, State};
 use nlb_protocol::{Digest, Epoch, Incarnation, NodeId, Weight};
 
 /// Why a node fenced itself (R6, R7).
@@ -74,6 +74,16 @@ pub enum Notice {
         node: NodeId,
         /// Its new weight.
         weight: Weight,
+    },
+    /// A peer said what it is configured with: otherwise than this node, or alike again (SPEC
+    /// 4.4.1).
+    PeerSettings {
+        /// Who.
+        node: NodeId,
+        /// What this node is configured with.
+        here: Settings,
+        /// And the peer.
+        there: Settings,
     },
     /// The view changed.
     View {

@@ -128,7 +128,7 @@ fn message() -> impl Strategy<Value = Message> {
     ];
     prop_oneof![
         6 => heartbeat(),
-        1 => Just(Message::Information(Information { name: String::new(), software: String::new(), load: Load::default() })),
+        1 => Just(Message::Information(Information { name: String::new(), software: String::new(), load: Load::default(), settings: None })),
         2 => (number(), entries()).prop_map(|(first, entries)| {
             Message::PinDelta(PinDelta { first: PinVersion(first), entries })
         }),

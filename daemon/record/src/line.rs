@@ -68,6 +68,14 @@ pub enum Line {
         measure: u8,
         permille: u16,
     },
+    Settings {
+        heartbeat_ms: u32,
+        dead_after_ms: u32,
+        mode: u8,
+        mac: [u8; 6],
+        addresses: u32,
+        ports: u32,
+    },
     Health {
         health: u8,
         withdraw: Leaving,

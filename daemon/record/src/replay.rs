@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use nlb_engine::{ClientPacket, Engine, Finding, Generation, PacketId, Time};
 use nlb_protocol::auth::KeyRing;
-use nlb_protocol::frame::{Frame, Health, Load};
-use nlb_protocol::{ClusterId, Sequence};
+use nlb_protocol::frame::{Frame, Health, Load, Settings};
+use nlb_protocol::{ClusterId, MacAddr, Sequence};
 
 use crate::line::{FORMAT, Line, from_hex};
 use crate::step::What;
@@ -150,6 +150,17 @@ fn call(engine: &mut Engine, at: Time, line: &Line) -> Result<Line, ReplayError>
             engine.handle_load(Load { measure: *measure, permille: *permille });
             None
         }
+        Line::Settings { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports } => {
+            engine.handle_settings(Settings {
+                heartbeat_ms: *heartbeat_ms,
+                dead_after_ms: *dead_after_ms,
+                mode: *mode,
+                mac: MacAddr(*mac),
+                addresses: *addresses,
+                ports: *ports,
+            });
+            None
+        }
         Line::Health { health, withdraw } => {
             engine.handle_health(Health::from_code(*health), (*withdraw).into(), at);
             None
@@ -219,6 +230,9 @@ impl Line {
             Self::RulesRepaired => "the rules were repaired".to_owned(),
             Self::Witness => "the receiver works".to_owned(),
             Self::Load { measure, permille } => format!("load {permille} by measure {measure}"),
+            Self::Settings { heartbeat_ms, dead_after_ms, .. } => {
+                format!("settings: heartbeat {heartbeat_ms} ms, dead after {dead_after_ms} ms")
+            }
             Self::Health { health, .. } => format!("health {:?}", Health::from_code(*health)),
             Self::Command { order, gave } => {
                 let command = order.command().map(|command| words::command(&command));

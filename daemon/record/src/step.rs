@@ -8,7 +8,7 @@ use nlb_engine::{
     Withdraw,
 };
 use nlb_protocol::Sequence;
-use nlb_protocol::frame::{Frame, Health, Load};
+use nlb_protocol::frame::{Frame, Health, Load, Settings};
 
 /// What a recording begins with, or goes on with after a gap.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ pub enum What {
     RulesRepaired,
     Witness,
     Load(Load),
+    Settings(Settings),
     Health(Health, Withdraw),
     Command(Command, Result<Outcome, CommandError>),
     Plan(Box<KernelPlan>),

@@ -76,6 +76,14 @@ pub(crate) fn line(what: What) -> Line {
         What::RulesRepaired => Line::RulesRepaired,
         What::Witness => Line::Witness,
         What::Load(load) => Line::Load { measure: load.measure, permille: load.permille },
+        What::Settings(it) => Line::Settings {
+            heartbeat_ms: it.heartbeat_ms,
+            dead_after_ms: it.dead_after_ms,
+            mode: it.mode,
+            mac: it.mac.0,
+            addresses: it.addresses,
+            ports: it.ports,
+        },
         What::Health(health, withdraw) => {
             Line::Health { health: health.code(), withdraw: withdraw.into() }
         }

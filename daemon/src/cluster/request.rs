@@ -8,7 +8,7 @@ use nlb_engine::manage::{
 };
 use nlb_engine::{Notice, Time, Withdraw};
 use nlb_protocol::auth::KeyRing;
-use nlb_protocol::frame::{Health, Load};
+use nlb_protocol::frame::{Health, Load, Settings};
 use tokio::sync::oneshot;
 
 use super::idle::Answer;
@@ -50,6 +50,8 @@ pub(super) enum ClusterRequest {
     },
     /// The keys of the cluster: the first signs from now on.
     Keys(KeyRing),
+    /// What all nodes must be configured with alike, as it is here now.
+    Settings(Settings),
     /// How loaded this node is.
     Load(Load),
     /// What the checks of its service found, and whether it goes when it is ill.

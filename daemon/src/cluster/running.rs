@@ -20,7 +20,7 @@ use super::ordered::Ordered;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime};
 use super::service::Checking;
-use super::settings::{engine_config, random_incarnation, rules};
+use super::settings::{engine_config, random_incarnation, rules, shared};
 use super::stage::Stage;
 use super::state::StateFile;
 use super::taped::Taped;
@@ -149,6 +149,7 @@ impl Running {
         }
         let snapshot = engine.snapshot(now());
         let (view, views) =
+        engine.handle_settings(shared(config));
             watch::channel(ClusterView { snapshot, drops: BTreeMap::new(), held: None });
         let (ready, is_ready) = oneshot::channel();
         applier.register(&config.name, requests.clone()).await;
@@ -337,6 +338,10 @@ impl Running {
         }
         if old.weight_rules != config.weight_rules {
             self.weigher.set_rules(config.weight_rules);
+        }
+        if shared(old) != shared(config) {
+            // When they are in force.
+            self.tell(ClusterRequest::Settings(shared(config))).await;
         }
         if self.config.weight != config.weight {
             self.set_weight_source(Some(config.weight)).await;

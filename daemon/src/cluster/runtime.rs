@@ -225,6 +225,7 @@ impl Runtime {
             ClusterRequest::Found(answer) => {
                 engine.handle_findings(&answer.findings, answer.asked, now());
             }
+            ClusterRequest::Settings(settings) => self.parts.engine.handle_settings(settings),
             ClusterRequest::Record(tape, reply) => {
                 let _ = reply.send(engine.record(tape, None, now()));
             }

@@ -1,9 +1,12 @@
 //! What a cluster's configuration means to the engine and to the kernel.
 
+use std::time::Duration;
+
 use nlb_engine::{Config as EngineConfig, Limits, make_table};
+use nlb_protocol::frame::Settings;
 use nlb_protocol::{Incarnation, Weight};
 
-use crate::config::{ClusterConfig, NodeConfig};
+use crate::config::{ClusterConfig, NodeConfig, Port};
 use crate::kernel::{self, ClusterRules};
 use crate::link::Interface;
 
@@ -28,6 +31,24 @@ pub(super) fn engine_config(
         min_members: config.min_members,
         limits: Limits::default(),
         tables: make_table,
+    }
+}
+
+/// What all nodes must be configured with alike (SPEC 4.4.1).
+pub(super) fn shared(config: &ClusterConfig) -> Settings {
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let port = |port: &Port| match port {
+        Port::Tcp(number) => (6, *number),
+        Port::Udp(number) => (17, *number),
+    };
+    let ports: Vec<_> = config.ports.iter().flatten().map(port).collect();
+    Settings {
+        heartbeat_ms: ms(config.timing.heartbeat),
+        dead_after_ms: ms(config.timing.dead_after),
+        mode: config.mode.code(),
+        mac: config.mac.mac,
+        addresses: Settings::digest_of_addresses(&config.addresses),
+        ports: Settings::digest_of_ports(&ports),
     }
 }
 

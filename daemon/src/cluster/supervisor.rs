@@ -311,10 +311,15 @@ impl Supervisor {
         };
         let local = self.config.node.id;
         let text = self.events.notice(&cluster, notice, time_ms, local, known);
-        tracing::info!(cluster, "{text}");
+        if warns {
+            tracing::warn!(cluster, "{text}");
+        } else {
+            tracing::info!(cluster, "{text}");
+        }
     }
 
     /// Keeps in mind who went without a word.
+        let warns = matches!(&notice, Notice::PeerSettings { here, there, .. } if here != there);
     fn observe_lost(&mut self, cluster: &str, notice: &Notice) {
         let (Notice::PeerGone { node, .. } | Notice::PeerAppeared { node, .. }) = notice else {
             return;

@@ -14,7 +14,7 @@ use nlb_engine::{
     Verdict, Withdraw,
 };
 use nlb_protocol::Sequence;
-use nlb_protocol::frame::{Frame, Health, Load};
+use nlb_protocol::frame::{Frame, Health, Load, Settings};
 use nlb_record::{Begin, Step, What};
 use tokio::sync::mpsc;
 
@@ -207,6 +207,11 @@ impl Taped {
     pub(super) fn handle_load(&mut self, load: Load) {
         self.note(self.now, || What::Load(load));
         self.engine.handle_load(load);
+    }
+
+    pub(super) fn handle_settings(&mut self, settings: Settings) {
+        self.note(self.now, || What::Settings(settings));
+        self.engine.handle_settings(settings);
     }
 
     pub(super) fn handle_health(&mut self, health: Health, withdraw: Withdraw, now: Time) {

@@ -5,11 +5,13 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nlb_engine::manage::Difference;
 use nlb_engine::{FenceCause, Notice};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 
 use super::history::History;
+use super::words;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +146,7 @@ impl EventSink {
                 self.causes.remove(cluster);
                 None
             }
-            Notice::Overlap { .. } | Notice::OwnNodeId => None,
+            Notice::Overlap { .. } | Notice::OwnNodeId | Notice::PeerSettings { .. } => None,
         }
     }
 
@@ -171,6 +173,7 @@ fn about(notice: &Notice) -> Option<NodeId> {
         | Notice::PeerState { node, .. }
         | Notice::PeerGone { node, .. }
         | Notice::PeerWeight { node, .. }
+        | Notice::PeerSettings { node, .. }
         | Notice::Overlap { node, .. } => Some(*node),
         Notice::State { .. }
         | Notice::View { .. }
@@ -226,6 +229,15 @@ pub fn describe(notice: &Notice, name: impl Fn(NodeId) -> String) -> (&'static s
         }
         Notice::PeerWeight { node, weight } => {
             ("peer-weight", format!("{} has weight {weight}", who(node)))
+        }
+        Notice::PeerSettings { node, here, there } => {
+            let differences = Difference::between(here, there);
+            let words: Vec<String> = differences.iter().map(words::difference).collect();
+            let text = match words.as_slice() {
+                [] => format!("{} is configured like this node again", who(node)),
+                words => format!("{} is configured otherwise: {}", who(node), words.join("; ")),
+            };
+            ("peer-settings", text)
         }
         Notice::View { epoch, digest, members } => {
             let who = match members {

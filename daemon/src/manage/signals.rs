@@ -93,6 +93,7 @@ impl Track {
             | Notice::PeerState { .. }
             | Notice::PeerAppeared { .. }
             | Notice::PeerWeight { .. }
+            | Notice::PeerSettings { .. }
             | Notice::View { .. }
             | Notice::Overlap { .. }
             | Notice::OwnNodeId => Vec::new(),

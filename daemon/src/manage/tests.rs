@@ -51,6 +51,7 @@ fn node(id: u64, name: &str) -> NodeView {
         local: id == 1,
         hears_us: id != 1,
         last_heard: Duration::from_millis(if id == 1 { 0 } else { 43 }),
+        differs: Vec::new(),
     }
 }
 

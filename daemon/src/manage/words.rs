@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::path::Path;
 
-use nlb_engine::manage::{BucketView, Explanation};
+use nlb_engine::manage::{BucketView, Difference, Explanation};
 use nlb_protocol::frame::Health;
 use nlb_protocol::{Bucket, MacMode, NodeId};
 
@@ -52,6 +52,28 @@ pub(crate) fn health_name(health: Health) -> &'static str {
         Health::Unknown => "unknown",
         Health::Well => "well",
         Health::Ill => "ill",
+    }
+}
+
+/// In what a node is configured otherwise than this one.
+pub(super) fn difference(difference: &Difference) -> String {
+    let mode = |code: u8| match MacMode::from_code(code) {
+        Some(mode) => format!("{mode:?}"),
+        None => format!("unknown ({code})"),
+    };
+    match difference {
+        Difference::Heartbeat { here_ms, there_ms } => {
+            format!("heartbeat_ms {there_ms} there, {here_ms} here")
+        }
+        Difference::DeadAfter { here_ms, there_ms } => {
+            format!("dead_after_ms {there_ms} there, {here_ms} here")
+        }
+        Difference::Mode { here, there } => {
+            format!("mode {} there, {} here", mode(*there), mode(*here))
+        }
+        Difference::Mac { here, there } => format!("cluster MAC {there} there, {here} here"),
+        Difference::Addresses => "other service addresses".to_owned(),
+        Difference::Ports => "other ports".to_owned(),
     }
 }
 

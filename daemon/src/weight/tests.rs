@@ -27,6 +27,7 @@ fn node(id: u64, state: State, weighs: u16, load: Load) -> NodeView {
         local: id == 1,
         hears_us: true,
         last_heard: Duration::ZERO,
+        differs: Vec::new(),
     }
 }
 

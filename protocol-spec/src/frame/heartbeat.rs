@@ -194,7 +194,7 @@ impl Heartbeat {
         if peers.iter().any(|peer| peer.node == header.node) {
             return Err(DecodeError::OwnIdAmongPeers);
         }
-        body.extensions()?;
+        body.extensions(|_type, _value| {})?;
         Ok(Self { state, weight, hold, epoch, digest, pin_version, seed, health, accepts, peers })
     }
 }

@@ -1,6 +1,7 @@
 //! The information message: what people want to know of a node (SPEC 4.4).
 
 use super::error::DecodeError;
+use super::settings::{SETTINGS, Settings};
 use super::wire::{Reader, Writer};
 
 /// Bytes of the longest node name: what Linux allows a host name to have.
@@ -17,6 +18,8 @@ pub struct Information {
     pub software: String,
     /// How loaded the node is.
     pub load: Load,
+    /// What all nodes must be configured with alike; earlier software does not say it.
+    pub settings: Option<Settings>,
 }
 
 /// How loaded a node is, by the measure that its weight follows (SPEC 4.4).
@@ -36,6 +39,9 @@ impl Information {
         emit_text(&self.software, MAX_SOFTWARE, out);
         out.u8(self.load.measure);
         out.u16(self.load.permille);
+        if let Some(settings) = &self.settings {
+            settings.emit(out);
+        }
     }
 
     /// Reads and checks the body.
@@ -43,8 +49,13 @@ impl Information {
         let name = parse_text(&mut body, MAX_NAME)?;
         let software = parse_text(&mut body, MAX_SOFTWARE)?;
         let load = Load { measure: body.u8()?, permille: body.u16()? };
-        body.extensions()?;
-        Ok(Self { name, software, load })
+        let mut settings = None;
+        body.extensions(|kind, value| {
+            if kind == SETTINGS && settings.is_none() {
+                settings = Settings::parse(value);
+            }
+        })?;
+        Ok(Self { name, software, load, settings })
     }
 }
 

@@ -10,6 +10,7 @@ mod header;
 mod heartbeat;
 mod information;
 mod pins;
+mod settings;
 mod wire;
 
 use self::wire::{Reader, Writer};
@@ -23,6 +24,7 @@ pub use self::information::{Information, Load, MAX_NAME, MAX_SOFTWARE};
 pub use self::pins::{
     MAX_DELTA_ENTRIES, MAX_SNAPSHOT_CLIENTS, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant,
 };
+pub use self::settings::{ProtocolPort, Settings};
 
 /// The longest Ethernet payload that is ever sent.
 pub const MAX_FRAME: usize = 1500;

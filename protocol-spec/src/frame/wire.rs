@@ -44,14 +44,22 @@ impl<'a> Reader<'a> {
         self.array().copied().map(u64::from_be_bytes)
     }
 
-    /// Skips the extensions at the end of a body (SPEC 4.1): version 1 knows none.
-    pub(super) fn extensions(mut self) -> Result<(), DecodeError> {
+    /// Goes through the extensions at the end of a body (SPEC 4.1) and hands type and value of each
+    /// to `take`, which skips what it does not know.
+    pub(super) fn extensions(
+        mut self,
+        mut take: impl FnMut(u8, Reader<'a>),
+    ) -> Result<(), DecodeError> {
         while !self.is_empty() {
-            let skipped =
-                self.u8().and_then(|_type| self.u8()).and_then(|len| self.bytes(usize::from(len)));
-            skipped.map_err(|_| DecodeError::BadExtension)?;
+            let (kind, value) = self.extension().map_err(|_| DecodeError::BadExtension)?;
+            take(kind, Reader::new(value));
         }
         Ok(())
+    }
+
+    fn extension(&mut self) -> Result<(u8, &'a [u8]), DecodeError> {
+        let (kind, len) = (self.u8()?, self.u8()?);
+        Ok((kind, self.bytes(usize::from(len))?))
     }
 
     /// Ends a body that takes no extensions.

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use nlb_protocol::frame::{
     Frame, Header, Health, Heartbeat, Information, Load, Message, PeerAck, PinDelta, PinEntry,
-    PinRequest, PinSnapshot, PinWant, State,
+    PinRequest, PinSnapshot, PinWant, Settings, State,
 };
 use nlb_protocol::{
-    Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
+    Buckets, ClusterId, Digest, Epoch, Incarnation, MacAddr, NodeId, PinVersion, Sequence, Weight,
 };
 use serde_json::{Value, json};
 
@@ -39,13 +39,7 @@ pub(crate) fn long(number: u64) -> Value {
 pub(crate) fn to_json(frame: &Frame) -> Value {
     let mut fields = match &frame.message {
         Message::Heartbeat(message) => heartbeat_to_json(message),
-        Message::Information(message) => json!({
-            "type": "information",
-            "name": message.name,
-            "software": message.software,
-            "measure": message.load.measure,
-            "load": message.load.permille,
-        }),
+        Message::Information(message) => information_to_json(message),
         Message::PinDelta(message) => json!({
             "type": "pin_delta",
             "first": long(message.first.0),
@@ -76,6 +70,39 @@ pub(crate) fn to_json(frame: &Frame) -> Value {
     fields["incarnation"] = long(frame.header.incarnation.0);
     fields["sequence"] = long(frame.header.sequence.0);
     fields
+}
+
+fn information_to_json(message: &Information) -> Value {
+    let mut fields = json!({
+        "type": "information",
+        "name": message.name,
+        "software": message.software,
+        "measure": message.load.measure,
+        "load": message.load.permille,
+    });
+    if let Some(settings) = &message.settings {
+        fields["settings"] = json!({
+            "heartbeat_ms": settings.heartbeat_ms,
+            "dead_after_ms": settings.dead_after_ms,
+            "mode": settings.mode,
+            "mac": settings.mac.to_string(),
+            "addresses": settings.addresses,
+            "ports": settings.ports,
+        });
+    }
+    fields
+}
+
+fn settings_from_json(fields: &Value) -> Settings {
+    let mac = unhex(&text(&fields["mac"]).replace(':', ""));
+    Settings {
+        heartbeat_ms: short(&fields["heartbeat_ms"]),
+        dead_after_ms: short(&fields["dead_after_ms"]),
+        mode: short(&fields["mode"]),
+        mac: MacAddr(mac.try_into().unwrap()),
+        addresses: short(&fields["addresses"]),
+        ports: short(&fields["ports"]),
+    }
 }
 
 fn heartbeat_to_json(message: &Heartbeat) -> Value {
@@ -134,6 +161,7 @@ pub(crate) fn from_json(fields: &Value) -> Frame {
                 measure: u8::try_from(number(&fields["measure"])).unwrap(),
                 permille: u16::try_from(number(&fields["load"])).unwrap(),
             },
+            settings: fields.get("settings").map(settings_from_json),
         }),
         "pin_delta" => Message::PinDelta(PinDelta {
             first: PinVersion(number(&fields["first"])),

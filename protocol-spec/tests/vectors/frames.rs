@@ -7,11 +7,12 @@ use core::time::Duration;
 use nlb_protocol::auth::{KEY_LEN, KeyRing, TAG_LEN};
 use nlb_protocol::frame::{
     DecodeError, Frame, HEADER_LEN, Header, Health, Heartbeat, Information, Load, MAX_FRAME,
-    Message, PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, State,
+    Message, PeerAck, PinDelta, PinEntry, PinRequest, PinSnapshot, PinWant, Settings, State,
 };
 use nlb_protocol::table::View;
 use nlb_protocol::{
-    Bucket, Buckets, ClusterId, Digest, Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight,
+    Bucket, Buckets, ClusterId, ClusterMac, Digest, Epoch, Incarnation, MacMode, NodeId,
+    PinVersion, Sequence, Weight,
 };
 use serde_json::{Value, json};
 
@@ -92,6 +93,23 @@ fn clients() -> Vec<IpAddr> {
         .to_vec()
 }
 
+fn settings() -> Settings {
+    let addresses = ["192.0.2.50", "2001:db8::50"].map(|address| address.parse().unwrap());
+    Settings {
+        heartbeat_ms: 100,
+        dead_after_ms: 1000,
+        mode: MacMode::Unicast.code(),
+        mac: ClusterMac::derive(MacMode::Unicast, CLUSTER).mac,
+        addresses: Settings::digest_of_addresses(&addresses),
+        ports: Settings::digest_of_ports(&[(6, 80), (17, 53)]),
+    }
+}
+
+fn informed() -> Information {
+    let load = Load { measure: 4, permille: 250 };
+    Information { name: "n1".into(), software: "1.0".into(), load, settings: Some(settings()) }
+}
+
 fn valid() -> Vec<(String, Frame)> {
     let mut random = Random(1);
     let clients = clients();
@@ -111,7 +129,8 @@ fn valid() -> Vec<(String, Frame)> {
     let apart = |i: u128| IpAddr::V6(((i + 1) << 120).into());
     let information = |name: &str, software: &str| {
         let load = Load { measure: 1, permille: 875 };
-        Message::Information(Information { name: name.into(), software: software.into(), load })
+        let (name, software) = (name.into(), software.into());
+        Message::Information(Information { name, software, load, settings: None })
     };
     let snapshot = |version, memory, from, until, mut clients: Vec<IpAddr>| {
         clients.sort_unstable();
@@ -162,6 +181,14 @@ fn valid() -> Vec<(String, Frame)> {
         let message = Message::Heartbeat(random_heartbeat(&mut random, peers));
         all.push((format!("random heartbeat with {peers} peers"), message));
     }
+    all.push(("information with settings".into(), Message::Information(informed())));
+    let longest = Information {
+        name: "ü".repeat(32),
+        software: "v".repeat(32),
+        settings: Some(Settings { mode: 255, heartbeat_ms: u32::MAX, ..settings() }),
+        ..informed()
+    };
+    all.push(("the longest information".into(), Message::Information(longest)));
     (1..).zip(all).map(|(sequence, (name, message))| (name, frame(sequence, message))).collect()
 }
 
@@ -195,8 +222,10 @@ fn forge(frame: &Frame, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 /// Payloads that mean what their fields say, but that no encoder of version 1 makes so.
 fn payloads() -> Vec<Value> {
     let first = frame(1, Message::Heartbeat(example()));
-    let information = Information { name: "n".into(), software: "s".into(), load: Load::default() };
+    let (name, software) = ("n".to_owned(), "s".to_owned());
+    let information = Information { name, software, load: Load::default(), settings: None };
     let information = frame(2, Message::Information(information));
+    let told = frame(3, Message::Information(informed()));
     let plain = encode(&first, &ring(&KEYS[..1]));
     let padded = [plain.clone(), vec![0x5a; 40]].concat();
     let item = |name: &str, keys: &[[u8; KEY_LEN]], frame: &Frame, bytes: &[u8]| {
@@ -221,6 +250,26 @@ fn payloads() -> Vec<Value> {
             &information,
             &extended(&information),
         ),
+        item("settings longer than they are known", &KEYS[..1], &told, &{
+            forge(&told, |bytes| {
+                let at = bytes.len() - 25;
+                bytes[at] += 3;
+                bytes.extend([7, 8, 9]);
+            })
+        }),
+        item("settings twice: the first count", &KEYS[..1], &told, &{
+            forge(&told, |bytes| bytes.extend([&[1, 24][..], &[0xff; 24]].concat()))
+        }),
+        item("settings behind what is not known", &KEYS[..1], &told, &{
+            forge(&told, |bytes| {
+                let settings = bytes.split_off(bytes.len() - 26);
+                bytes.extend([200, 0, 1, 2, 0, 0]);
+                bytes.extend(settings);
+            })
+        }),
+        item("settings too short to be any", &KEYS[..1], &information, &{
+            forge(&information, |bytes| bytes.extend([&[1, 23][..], &[1; 23]].concat()))
+        }),
         item("reserved field not zero", &KEYS[..1], &first, &reserved),
         item("a health that version 1 does not know", &KEYS[..1], &first, &later),
     ]

@@ -4,7 +4,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nlb_protocol::auth::{KEY_LEN, KeyRing};
-use nlb_protocol::frame::Header;
+use nlb_protocol::frame::{Header, Settings};
 use nlb_protocol::hash::{client_hash, jhash, scale};
 use nlb_protocol::table::{Table, View};
 use nlb_protocol::{
@@ -54,6 +54,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("keys.json", keys()),
         ("addresses.json", addresses()),
         ("packets.json", packets::packets()),
+        ("settings.json", settings()),
     ]
     .map(|(name, value)| (name, render(&value)))
     .to_vec()
@@ -67,6 +68,29 @@ fn render(value: &Value) -> String {
         format!("\"{name}\": [\n{}\n]", lines.join(",\n"))
     });
     format!("{{\n{}\n}}\n", lists.collect::<Vec<_>>().join(",\n"))
+}
+
+fn settings() -> Value {
+    let sets: [&[&str]; 5] = [
+        &[],
+        &["192.0.2.50"],
+        &["192.0.2.50", "192.0.2.9", "2001:db8::50", "::"],
+        &["2001:db8::50", "::", "192.0.2.50", "192.0.2.9", "::", "192.0.2.9"],
+        &["::ffff:192.0.2.50"],
+    ];
+    let addresses = sets.map(|set| {
+        let parsed: Vec<IpAddr> = set.iter().map(|address| address.parse().unwrap()).collect();
+        json!({"set": set, "digest": Settings::digest_of_addresses(&parsed)})
+    });
+    let sets: [&[(u8, u16)]; 5] = [
+        &[],
+        &[(6, 80)],
+        &[(17, 80)],
+        &[(6, 443), (6, 80), (17, 53)],
+        &[(17, 53), (6, 80), (6, 80)],
+    ];
+    let ports = sets.map(|set| json!({"set": set, "digest": Settings::digest_of_ports(set)}));
+    json!({ "addresses": addresses, "ports": ports })
 }
 
 fn hashes() -> Value {

@@ -107,6 +107,7 @@ impl Weights {
             local: index == local,
             hears_us: true,
             last_heard: Duration::ZERO,
+            differs: Vec::new(),
         };
         heard.iter().zip(&self.loads).enumerate().map(node).collect()
     }

@@ -36,6 +36,7 @@ impl Hash for Engine {
             weighed,
             weight_wanted,
             load: _,
+            alike: _,
             service,
             drain,
             recheck,

@@ -352,13 +352,14 @@ image_of_variants! {
         6: View(epoch: epoch, digest: digest, members: members),
         7: Converged(epoch: epoch, buckets: buckets, took: took),
         8: Overlap(node: node, buckets: buckets), 9: OwnNodeId(), 10: Left(),
+        11: PeerSettings(node: node, here: here, there: there),
     }
 }
 image! {
     Engine {
         config, now, state, cause, membership, peers, view, accepts, moving, clients, waiting, log,
         refused, kernel, retry_at, leave, restart, away, abandoned, sender, seed, weight, weighed,
-        weight_wanted, load, service, drain, recheck, swept, counters, notices, notices_lost,
+        weight_wanted, load, alike, service, drain, recheck, swept, counters, notices, notices_lost,
     }
 }
 

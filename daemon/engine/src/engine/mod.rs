@@ -8,7 +8,7 @@
 //! [`moving`] work on many clients, [`addresses`] sets of them, [`refused`] clients of others,
 //! [`kernel`] what the kernel was told, [`leave`] the way out, [`drain`] before it, [`restart`] and [`resume`] from one
 //! process to the next, [`sender`] and [`transmit`] what leaves, [`service`] load and health,
-//! [`read`] what people see, [`hash`] what makes two engines alike, [`image`] all of it as bytes.
+//! [`settings`] whether all are configured alike, [`read`] what people see, [`hash`] what makes two engines alike, [`image`] all of it as bytes.
 
 mod addresses;
 mod buckets;
@@ -35,6 +35,7 @@ mod restart;
 mod resume;
 mod sender;
 mod service;
+mod settings;
 mod stage;
 mod timeout;
 mod transmit;
@@ -70,6 +71,7 @@ use self::sender::Sender;
 pub use self::sender::frames_bound;
 use self::service::Service;
 pub use self::service::Withdraw;
+use self::settings::Alike;
 use self::view::ViewState;
 use crate::config::Config;
 use crate::manage::Counters;
@@ -129,6 +131,7 @@ pub struct Engine {
     weight_wanted: Weight,
     /// What the node says of its load.
     load: Load,
+    alike: Alike,
     service: Service,
     /// Draining is wanted.
     drain: Option<Draining>,
@@ -171,6 +174,7 @@ impl Engine {
             weighed: None,
             weight_wanted: config.weight,
             load: Load::default(),
+            alike: Alike::default(),
             service: Service::default(),
             drain: None,
             recheck: false,

@@ -89,6 +89,7 @@ impl Engine {
                 local: false,
                 hears_us: peer.hears_us(),
                 last_heard: now.since(peer.heard),
+                differs: self.alike.differences(id, peer.incarnation),
             })
             .collect();
         nodes.push(self.read_self());
@@ -128,6 +129,7 @@ impl Engine {
             local: true,
             hears_us: true,
             last_heard: core::time::Duration::ZERO,
+            differs: Vec::new(),
         }
     }
 

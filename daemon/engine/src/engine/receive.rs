@@ -237,6 +237,7 @@ impl Engine {
             peer.software = information.software;
             peer.load = information.load;
         }
+        self.note_settings(header.node, header.incarnation, information.settings);
     }
 
     /// How many pins of others still find room.

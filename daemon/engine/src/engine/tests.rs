@@ -255,6 +255,7 @@ fn only_a_heartbeat_begins_an_acquaintance() {
         name: "n9".to_owned(),
         software: String::new(),
         load: Load::default(),
+        settings: None,
     });
     let header = Header {
         cluster: ClusterId(1),

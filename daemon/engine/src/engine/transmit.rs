@@ -41,6 +41,7 @@ impl Engine {
                 name: self.config.name.clone(),
                 software: self.config.software.clone(),
                 load: self.load,
+                settings: self.alike.own(),
             };
             return Some(self.frame(Message::Information(information)).1);
         }
