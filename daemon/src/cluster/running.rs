@@ -97,6 +97,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) interfaces: Vec<Interface>,
     /// The queue to use.
     pub(super) queue: u16,
+    /// Whether the kernel has nftables for ARP.
+    pub(super) arp: bool,
     /// Where events go.
     pub(super) events: mpsc::Sender<ClusterEvent>,
     /// What checks use.
@@ -131,7 +133,7 @@ impl Running {
         let checks = Checks::start(&config.name, &config.checks, around.tools, around.reports);
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let engine_config = engine_config(config, around.node, incarnation, weight);
-        let rules = rules(config, &engine_config, &around.interfaces, around.queue);
+        let rules = rules(config, &engine_config, &around.interfaces, around.queue, around.arp);
         let (state, found) = StateFile::open(around.run_dir, config, around.node);
         let goes_on = found.as_ref().and_then(|saved| saved.life).map(|life| life.weight);
         let anew = goes_on.and_then(|weight| weigher.go_on(weight));

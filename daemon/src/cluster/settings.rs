@@ -58,6 +58,7 @@ pub(super) fn rules(
     engine: &EngineConfig,
     interfaces: &[Interface],
     queue: u16,
+    arp: bool,
 ) -> ClusterRules {
     let size = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
     ClusterRules {
@@ -74,6 +75,7 @@ pub(super) fn rules(
         sticky_limit: size(engine.limits.sticky),
         foreign_timeout: engine.refusal(),
         foreign_limit: size(Limits::REFUSED),
+        arp,
         queue,
     }
 }

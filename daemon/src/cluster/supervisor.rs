@@ -206,6 +206,7 @@ impl Supervisor {
             tools: self.tools.clone(),
             reports: self.check_reports.clone(),
             tape: self.tapes.remove(&cluster.name),
+            arp: self.capabilities.arp,
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;

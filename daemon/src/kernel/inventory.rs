@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::netlink::{
-    DUMP, INET, Message, NETDEV, Query, TABLE, is_there, message, put, zero_ended,
+    ARP_FAMILY, DUMP, INET, Message, NETDEV, Query, TABLE, is_there, message, put, zero_ended,
 };
-use super::ruleset::{GATE, STAGE};
+use super::ruleset::{ARP, GATE, STAGE};
 
 /// The attributes that hold the name of a chain, a set and a stateful object.
 const CHAIN_NAME: u16 = 3;
@@ -25,13 +25,15 @@ pub(crate) struct Names {
     pub(crate) counters: BTreeSet<String>,
 }
 
-/// The names in our two tables.
+/// The names in our tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Inventory {
     /// In that of the gate.
     pub(crate) gate: Names,
     /// In that of the stage.
     pub(crate) stage: Names,
+    /// In that for ARP.
+    pub(crate) arp: Names,
 }
 
 impl Query {
@@ -40,6 +42,7 @@ impl Query {
         Ok(Inventory {
             gate: self.table(NETDEV, GATE).await?,
             stage: self.table(INET, STAGE).await?,
+            arp: self.table(ARP_FAMILY, ARP).await?,
         })
     }
 

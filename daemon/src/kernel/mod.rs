@@ -10,8 +10,8 @@
 //!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one,
 //!   `counters` reads what it counted, `inventory` names what is there.
 //!
-//! Two tables are ours, `netdev nlb_gate` and `inet nlb`, and without nft's `queue` one chain in
-//! iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
+//! The tables `netdev nlb_gate`, `inet nlb` and `arp nlb` are ours, and without nft's `queue` one chain
+//! in iptables' raw table; nothing else is ever touched. Everything of a cluster carries its name.
 //!
 //! May use: `config` (ports, bounds), `cluster::clock`, `link::sys`. Used by: `cluster`.
 

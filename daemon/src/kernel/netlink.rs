@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::ruleset::{GATE, STAGE};
+use super::ruleset::{ARP, GATE, STAGE};
 use crate::link::sys;
 
 /// The number of the nf_tables subsystem.
@@ -26,6 +26,7 @@ const SUBSYSTEM: u16 = 10;
 /// Address families as netfilter counts them.
 pub(super) const INET: u8 = 1;
 pub(super) const NETDEV: u8 = 5;
+pub(super) const ARP_FAMILY: u8 = 3;
 
 /// The kinds of messages, `NFT_MSG_*`.
 pub(super) mod message {
@@ -34,6 +35,7 @@ pub(super) mod message {
     pub(in super::super) const GETRULE: u16 = 7;
     pub(in super::super) const GETSET: u16 = 10;
     pub(in super::super) const DELSET: u16 = 11;
+    pub(in super::super) const NEWSETELEM: u16 = 12;
     pub(in super::super) const GETSETELEM: u16 = 13;
     pub(in super::super) const DELSETELEM: u16 = 14;
     pub(in super::super) const NEWGEN: u16 = 15;
@@ -103,7 +105,10 @@ impl<'a> Message<'a> {
 
     /// Whether it is about one of our tables.
     pub(super) fn is_ours(&self) -> bool {
-        matches!((self.family(), self.text(TABLE)), (INET, Some(STAGE)) | (NETDEV, Some(GATE)))
+        matches!(
+            (self.family(), self.text(TABLE)),
+            (INET, Some(STAGE)) | (NETDEV, Some(GATE)) | (ARP_FAMILY, Some(ARP))
+        )
     }
 
     /// The error number of an error message, zero for an acknowledgement.
@@ -249,7 +254,7 @@ impl Query {
     /// without the elements. It changes with whatever anybody changes there.
     pub(super) async fn fingerprint(&mut self) -> io::Result<u64> {
         let mut hasher = DefaultHasher::new();
-        for (family, table) in [(NETDEV, GATE), (INET, STAGE)] {
+        for (family, table) in [(NETDEV, GATE), (INET, STAGE), (ARP_FAMILY, ARP)] {
             let mut filter = Vec::new();
             put(&mut filter, TABLE, &zero_ended(table));
             for kind in [message::GETCHAIN, message::GETRULE, message::GETSET] {

@@ -27,6 +27,9 @@ pub struct Capabilities {
     pub nft_version: String,
     /// How packets get to user space.
     pub queue: QueuePath,
+    /// Whether nftables has tables for ARP. Without, the kernel may answer for a service address
+    /// on an interface that has just appeared, until its settings are made.
+    pub arp: bool,
 }
 
 /// Why nlbd cannot run here.
@@ -72,6 +75,12 @@ struct Trial {
 const QUEUE: &str = "add table inet T
 add chain inet T c { type filter hook prerouting priority -450; policy accept; }
 add rule inet T c meta mark 1 meta mark set 2 queue num 1
+";
+
+const ARP: &str = "add table arp T
+add set arp T s { type ipv4_addr; }
+add chain arp T c { type filter hook output priority 0; policy accept; }
+add rule arp T c arp saddr ip @s drop
 ";
 
 const TRIALS: [Trial; 5] = [
@@ -130,10 +139,11 @@ pub async fn probe() -> Result<Capabilities, ProbeError> {
     // All at once: a process that begins again after a crash has little time until its node's
     // rights are lost.
     let everything = TRIALS.map(|trial| trial.statements);
-    let (version, all, queue) = tokio::join!(
+    let (version, all, queue, arp) = tokio::join!(
         tool::run(&nft, &["--version"], String::new()),
         attempt(&nft, &everything),
-        attempt(&nft, &[QUEUE])
+        attempt(&nft, &[QUEUE]),
+        attempt(&nft, &[ARP])
     );
     let nft_version = version?.trim().to_owned();
     if all.is_err() {
@@ -150,7 +160,7 @@ pub async fn probe() -> Result<Capabilities, ProbeError> {
             QueuePath::Iptables
         }
     };
-    Ok(Capabilities { nft, nft_version, queue })
+    Ok(Capabilities { nft, nft_version, queue, arp: arp.is_ok() })
 }
 
 /// Lets the kernel judge statements, each group in tables that nobody has. `Err`: what it said.

@@ -9,6 +9,7 @@
 //!
 //! Sets never get a default timeout: it could not be changed without losing the set.
 
+mod arp;
 mod batch;
 mod count;
 mod gate;
@@ -27,8 +28,9 @@ use super::inventory::Inventory;
 use super::probe::QueuePath;
 use super::spec::{ClusterRules, Interface};
 
-pub(crate) use self::batch::{GATE, STAGE};
+pub(crate) use self::batch::{ARP, GATE, STAGE};
 pub use self::count::Fate;
+pub(crate) use self::gate::is_lease;
 pub use self::mark::Mark;
 pub(crate) use self::stage::Refresh;
 pub(crate) use self::stage::sticky as sticky_sets;
@@ -91,9 +93,11 @@ impl Ruleset {
         self.batch.is_empty()
     }
 
-    /// Both tables go, with everything in them, whoever made it.
-    pub fn clear(&mut self) {
-        for table in [Table::Gate, Table::Stage] {
+    /// All tables go, with everything in them, whoever made it. `arp`: whether the kernel has
+    /// nftables for ARP.
+    pub fn clear(&mut self, arp: bool) {
+        let arp = arp.then_some(Table::Arp);
+        for table in [Table::Gate, Table::Stage].into_iter().chain(arp) {
             self.batch.add_table(table);
             self.batch.delete_table(table);
         }
@@ -103,6 +107,7 @@ impl Ruleset {
     pub fn install(&mut self, rules: &ClusterRules, decision: &Decision, path: QueuePath) {
         self.batch.add_table(Table::Gate);
         self.batch.add_table(Table::Stage);
+        arp::install(&mut self.batch, rules);
         gate::install(&mut self.batch, rules);
         stage::install(&mut self.batch, rules, decision, path);
     }
@@ -124,6 +129,7 @@ impl Ruleset {
         if after.is_none() {
             gate::remove(&mut self.batch, before);
             stage::remove(&mut self.batch, before);
+            arp::remove(&mut self.batch, before);
         }
     }
 

@@ -75,6 +75,8 @@ pub struct ClusterRules {
     pub foreign_timeout: Duration,
     /// The most such clients, of each family (`Limits::REFUSED`).
     pub foreign_limit: u32,
+    /// Whether the kernel has nftables for ARP (`Capabilities::arp`).
+    pub arp: bool,
     /// The number of the netfilter queue. No two clusters of a host may have the same.
     pub queue: u16,
 }

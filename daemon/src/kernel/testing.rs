@@ -207,6 +207,7 @@ pub(crate) fn rules(cluster: &str, number: u16) -> ClusterRules {
         sticky_limit: 1 << 20,
         foreign_timeout: Duration::from_secs(30),
         foreign_limit: 1 << 18,
+        arp: true,
         queue: number,
     }
 }

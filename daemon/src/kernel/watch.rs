@@ -14,8 +14,8 @@ use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt::RcvBufForce};
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::netlink::{self, DATAGRAM, Message, SET, TABLE, message};
-use super::ruleset::STAGE;
+use super::netlink::{self, DATAGRAM, INET, Message, SET, TABLE, message};
+use super::ruleset::{STAGE, is_lease};
 
 /// The bit of the group that nf_tables reports to, `NFNLGRP_NFTABLES` (7).
 pub(super) const GROUP: u32 = 1 << 6;
@@ -130,9 +130,15 @@ impl Touched {
         if !message.is_ours() {
             return;
         }
+        let elements = matches!(kind, message::NEWSETELEM | message::DELSETELEM);
+        if elements && message.text(SET).is_some_and(is_lease) {
+            return;
+        }
         self.rules = true;
         match kind {
-            message::DELTABLE => self.stage |= table == Some(STAGE),
+            message::DELTABLE => {
+                self.stage |= message.family() == INET && table == Some(STAGE);
+            }
             message::DELSET | message::DELSETELEM => {
                 self.lost.extend(message.text(SET).map(str::to_owned));
             }

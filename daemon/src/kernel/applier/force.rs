@@ -124,7 +124,7 @@ impl Task {
     async fn make_room(&mut self, name: &str, step: &Step) -> Result<String, KernelError> {
         let mut batch = Ruleset::new();
         if self.clear {
-            batch.clear();
+            batch.clear(self.capabilities.arp);
         } else if self.clusters.get(name).is_some_and(|cluster| cluster.installed().is_none()) {
             let found = self.query.inventory().await?;
             let heirs = self.clusters.keys().chain(&self.inherited).map(String::as_str).collect();
@@ -235,7 +235,7 @@ impl Task {
     /// Nothing of ours stays.
     pub(super) async fn remove_all(&mut self) -> bool {
         let mut batch = Ruleset::new();
-        batch.clear();
+        batch.clear(self.capabilities.arp);
         if let Err(error) = self.run_batch(batch.into_text()).await {
             warn!(%error, "nlbd's nftables rules cannot be removed");
             self.clear_at = Instant::now() + SLOW_REPAIR;

@@ -42,7 +42,7 @@ pub(super) struct Task {
     pub(super) leftovers: Vec<ClusterRules>,
     /// Clusters of an earlier life that were not set yet: what the kernel has of them stays.
     pub(super) inherited: BTreeSet<String>,
-    /// Both tables go before anything else is done, in the same batch.
+    /// All tables go before anything else is done, in the same batch.
     pub(super) clear: bool,
     /// When they go even if nothing else is done.
     pub(super) clear_at: Instant,

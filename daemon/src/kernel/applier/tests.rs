@@ -72,7 +72,7 @@ async fn with_cluster(plan: KernelPlan) -> (Applier, String) {
 /// Our tables, without the elements of their sets.
 fn tables() -> String {
     let table = |family, name| nft(&["-t", "list", "table", family, name], "").unwrap();
-    table("netdev", "nlb_gate") + &table("inet", "nlb")
+    table("netdev", "nlb_gate") + &table("inet", "nlb") + &table("arp", "nlb")
 }
 
 fn sorted(listing: &str) -> Vec<&str> {

@@ -8,14 +8,18 @@ use crate::kernel::spec::Interface;
 pub(crate) const GATE: &str = "nlb_gate";
 /// The table of the stage.
 pub(crate) const STAGE: &str = "nlb";
+/// The table for ARP.
+pub(crate) const ARP: &str = "nlb";
 
-/// Our two tables.
+/// Our tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
     /// Which frames come in and go out at all.
     Gate,
     /// Which clients are ours.
     Stage,
+    /// What the kernel may say for service addresses. Not every kernel has it.
+    Arp,
 }
 
 impl Display for Table {
@@ -23,6 +27,7 @@ impl Display for Table {
         match self {
             Self::Gate => write!(f, "netdev {GATE}"),
             Self::Stage => write!(f, "inet {STAGE}"),
+            Self::Arp => write!(f, "arp {ARP}"),
         }
     }
 }

@@ -24,8 +24,17 @@ const LEASE: &str = "type iface_index; size 64; flags dynamic,timeout;";
 
 const GATE: Table = Table::Gate;
 
+/// What the names of the lease's sets begin with.
+const LEASE_SET: &str = "lease.";
+
 fn lease(cluster: &str) -> String {
-    format!("lease.{cluster}")
+    format!("{LEASE_SET}{cluster}")
+}
+
+/// Whether a set is a lease: its elements come with heartbeats and from a process that restarts,
+/// and are no rules.
+pub(crate) fn is_lease(set: &str) -> bool {
+    set.starts_with(LEASE_SET)
 }
 
 pub(super) fn install(batch: &mut Batch, rules: &ClusterRules) {

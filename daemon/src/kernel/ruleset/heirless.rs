@@ -19,8 +19,8 @@ pub(super) fn remove(
     stays: &BTreeSet<&str>,
     rules: &ClusterRules,
 ) {
-    let Inventory { gate, stage } = found;
-    for (table, names) in [(Table::Stage, stage), (Table::Gate, gate)] {
+    let Inventory { gate, stage, arp } = found;
+    for (table, names) in [(Table::Stage, stage), (Table::Gate, gate), (Table::Arp, arp)] {
         let Names { chains, sets, counters } = names;
         let gone = |name: &&String| is_heirless(name, stays, rules);
         // Those that jump to each other are emptied before any of them goes.

@@ -80,7 +80,7 @@ pub(super) fn remove_addresses(batch: &mut Batch, table: Table, rules: &ClusterR
     batch.remove_set(table, &format!("addr6.{cluster}"), "type ipv6_addr;");
 }
 
-fn replace<T: Display>(
+pub(super) fn replace<T: Display>(
     batch: &mut Batch,
     table: Table,
     name: &str,

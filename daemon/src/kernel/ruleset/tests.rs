@@ -63,7 +63,7 @@ fn states() -> Vec<(&'static str, String)> {
             }),
         ),
         ("queue", text(|r| r.install(&rules(), &some, QueuePath::Nft))),
-        ("clear", text(Ruleset::clear)),
+        ("clear", text(|r| r.clear(true))),
         ("remove", text(|r| r.retire(&two_interfaces, None))),
         (
             "changes",
@@ -113,13 +113,13 @@ fn the_kernel_takes_every_state_twice_and_leaves_nothing_when_removed() {
                 }
                 if name == "queue" {
                     // A chain of another priority cannot be put over the one that is there.
-                    nft(&["-f", "-"], &text(Ruleset::clear)).unwrap();
+                    nft(&["-f", "-"], &text(|r| r.clear(true))).unwrap();
                 }
                 for round in ["first", "second"] {
                     nft(&["-f", "-"], &state).unwrap_or_else(|e| panic!("{name}, {round}: {e}"));
                 }
             }
-            nft(&["-f", "-"], &text(Ruleset::clear)).unwrap();
+            nft(&["-f", "-"], &text(|r| r.clear(true))).unwrap();
             assert_eq!(nft(&["list", "ruleset"], "").unwrap(), "");
         },
     );
@@ -194,6 +194,11 @@ fn only_what_has_no_heir_goes() {
             chains: names(&["made.iptables", "somebody", "stage.nlb0", "stage.old", "in.nlb0.7.l"]),
             ..Names::default()
         },
+        arp: Names {
+            chains: names(&["out.nlb0", "out.old"]),
+            sets: names(&["addr4.nlb0", "addr4.old"]),
+            ..Names::default()
+        },
     };
     let heirs = BTreeSet::from(["nlb0", "new"]);
     let batch = text(|batch| batch.remove_heirless(&found, &heirs, &rules()));
@@ -208,6 +213,8 @@ fn only_what_has_no_heir_goes() {
             "chain netdev nlb_gate out.nlb0.9.lan0",
             "set netdev nlb_gate lease.old",
             "counter netdev nlb_gate no_lease.old",
+            "chain arp nlb out.old",
+            "set arp nlb addr4.old",
         ]
     );
 }
