@@ -32,9 +32,9 @@ pub(crate) struct Wanted<'a> {
 /// Prints events until there are no more, the daemon ends or nobody reads.
 pub(crate) async fn events(socket: &Path, wanted: Wanted<'_>) -> Result<(), Failure> {
     let mut daemon = Connection::connect(socket).await?;
-    if let Some(cluster) = wanted.cluster {
-        only(daemon.status().await?, Some(cluster))?;
-    }
+    let status = daemon.status().await?;
+    let pid = status.daemon.pid;
+    only(status, wanted.cluster)?;
     let past = daemon.events(None).await?.events;
     // Numbers begin at 1: what is missing before the first is no longer kept.
     let mut printer = Printer { wanted, last: 0, forgotten: true, out: io::stdout() };
@@ -58,7 +58,12 @@ pub(crate) async fn events(socket: &Path, wanted: Wanted<'_>) -> Result<(), Fail
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::Ended)
+    // It closes the connection of whoever does not read, too.
+    let lives = match Connection::connect(socket).await {
+        Ok(mut daemon) => daemon.status().await.is_ok_and(|status| status.daemon.pid == pid),
+        Err(_) => false,
+    };
+    Err(if lives { Failure::NotRead } else { Failure::Ended })
 }
 
 struct Printer<'a> {

@@ -18,6 +18,8 @@ pub enum Failure {
     Lines(usize),
     /// The daemon ended while it was followed.
     Ended,
+    /// The daemon closed the connection, because what it sent was not read.
+    NotRead,
     /// A drain that was looked on was not finished.
     Drain(Unfinished),
     /// systemd could not be asked whether it restarts a unit.
@@ -82,6 +84,7 @@ impl Failure {
             | Self::NoSystemd { .. }
             | Self::Lines(_)
             | Self::Key(_)
+            | Self::NotRead
             | Self::NoTerminal
             | Self::File { .. }
             | Self::Output(_) => 1,
@@ -110,6 +113,7 @@ impl Failure {
             Self::Key(KeyError::Unrelated(_)) => "refused",
             Self::Key(KeyError::File(..)) => "key-file",
             Self::NoTerminal => "no-terminal",
+            Self::NotRead => "not-read",
             Self::File { .. } | Self::Output(_) => "output",
         }
     }
@@ -132,6 +136,9 @@ impl Failure {
             Self::Key(error) => error.to_string(),
             Self::NoTerminal => "top needs a terminal to draw on".to_owned(),
             Self::Ended => "the daemon has ended".to_owned(),
+            Self::NotRead => {
+                "the daemon closed the connection: nothing was read for too long".to_owned()
+            }
             Self::File { path, error } => format!("cannot write {}: {error}", path.display()),
             Self::Output(error) => error.to_string(),
         }

@@ -166,6 +166,7 @@ pub fn added(interface: &str, addresses: &[String], change: &InterfaceChange) ->
     }
     let news = if change.whole_cluster { ", which is new on this server" } else { "" };
     let mut text = format!("{interface} serves {cluster} now{news}.\nKept in {}.\n", change.file);
+    change.notes.iter().for_each(|note| text.push_str(&format!("warning: {note}\n")));
     let Some(key) = change.key_file.as_deref() else {
         text.push_str("The cluster runs without a key: anybody on the segment can join it.\n");
         return text;
@@ -214,7 +215,10 @@ pub fn checked(checked: &Checked) -> String {
         [] => "no cluster".to_owned(),
         clusters => clusters.join(", "),
     };
-    format!("The configuration is valid: {clusters}.\nRead: {}\n", checked.files.join(", "))
+    let mut text =
+        format!("The configuration is valid: {clusters}.\nRead: {}\n", checked.files.join(", "));
+    checked.warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
+    text
 }
 
 /// Events that are missing between two others, and why.
@@ -229,9 +233,8 @@ pub fn event(event: &Event, paint: Paint) -> String {
     let time = paint.dim(&time::utc(event.time_ms));
     let kind = format!("{:<13}", event.kind);
     let kind = match event.kind.as_str() {
-        "peer-gone" | "overlap" | "own-node-id" | "rules-refused" | "interface-unusable" => {
-            paint.bad(&kind)
-        }
+        "peer-gone" | "peer-settings" | "other-key" | "other-version" | "overlap"
+        | "own-node-id" | "rules-refused" | "interface-unusable" => paint.bad(&kind),
         "converged" => paint.good(&kind),
         _ => kind,
     };

@@ -193,12 +193,13 @@ async fn events_of_the_past() {
 }
 
 /// The past, then what comes, without a hole between them; a hole on the way is said; when the
-/// daemon ends, that is the end.
+/// daemon, which lives, closes the connection, it has its reason.
 #[tokio::test]
 async fn events_are_followed() {
     let world = World::new();
     let (code, stdout, stderr) = world.run(&["events", "--follow"]).await;
-    assert_eq!((code, stderr.as_str()), (3, "nlbctl: the daemon has ended\n"));
+    let closed = "nlbctl: the daemon closed the connection: nothing was read for too long\n";
+    assert_eq!((code, stderr.as_str()), (1, closed));
     let lines: Vec<_> = stdout.lines().collect();
     assert_eq!(lines.len(), 6, "{stdout}");
     assert_eq!(lines[3], "(2 events lost: this reader was too slow)");

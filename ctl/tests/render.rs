@@ -3,7 +3,7 @@
 #[allow(dead_code)] // the other test file uses the rest
 mod fake;
 
-use nlb_varlink::{Changed, Checked, Lost, Status};
+use nlb_varlink::{Changed, Checked, Lost, Status, Stranger, UnusedInterface};
 use nlbctl::render::{self, Paint};
 
 #[track_caller]
@@ -82,7 +82,7 @@ nlb0: NOT all is well.
   ! 1366 of 4096 buckets are served by nobody
   ! another machine has this node's id
   - no key: anybody on the segment can join or disturb the cluster
-  - 12 frames under another key were dropped: has every server the same key file?
+  - 12 frames under another key were dropped, none lately
   - the weight does not follow the load: /usr/lib/load: timed out; the weight is 100
   - two nodes accepted the same buckets 2 times since the start
 
@@ -116,6 +116,70 @@ fn services_that_are_ill_are_named() {
         "  ! 1365 of 4096 buckets are served by nobody",
     ];
     assert_eq!(problems, expected);
+}
+
+#[test]
+fn what_is_configured_otherwise_than_meant() {
+    let mut status = fake::status();
+    let cluster = &mut status.clusters[0];
+    cluster.nodes[1].differs = vec!["dead_after_ms 2000 there, 1000 here".into()];
+    let unused = |interface: &str, trouble: &str, meant: Option<&str>| UnusedInterface {
+        interface: interface.into(),
+        trouble: trouble.into(),
+        text: format!("{interface} is {trouble}"),
+        since_ms: 90_000,
+        meant: meant.map(Into::into),
+    };
+    cluster.unused_interfaces = vec![
+        unused("eht1", "absent", Some("eth1")),
+        unused("wlan7", "absent", None),
+        unused("eth2", "down", None),
+    ];
+    cluster.strangers = vec![Stranger {
+        mac: "02:00:00:00:00:09".into(),
+        kind: "other-key".into(),
+        text: "signed with another key, or forged".into(),
+        since_ms: 30_000,
+        last_ms: 80,
+        frames: 300,
+    }];
+    cluster.drops.insert("bad_tag".into(), 300);
+    assert!(!render::is_well(&status));
+    let text = render::status(&status, Paint::PLAIN);
+    let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+    let expected = [
+        "nlb0: NOT all is well.",
+        "  ! eht1: no such interface, for 1 min 30 s; did you mean eth1?",
+        "  ! wlan7: no such interface, for 1 min 30 s; it is waited for",
+        "  ! eth2 is down, for 1 min 30 s",
+        "  ! frames from 02:00:00:00:00:09 are signed with another key, or forged, for 30 s \
+         (nothing proves that address)",
+        "  ! n2 is configured otherwise: dead_after_ms 2000 there, 1000 here",
+        "  - has every server the same key file? nlbctl key export",
+    ];
+    assert_eq!(said, expected);
+}
+
+/// What an older daemon does not say is not there; what a newer one says beside it is skipped.
+#[test]
+fn daemons_of_other_versions_are_understood() {
+    let old = include_str!("old-status.json");
+    let status: Status = serde_json::from_str(old).expect("the oldest status");
+    let text = render::status(&status, Paint::PLAIN);
+    assert_eq!(
+        text.lines().next(),
+        Some("nlb0: all is well: 3 nodes share the clients."),
+        "{text}"
+    );
+    assert!(render::nodes(&status).contains("n3"));
+    let newer = old.replacen("\"name\"", "\"news\": [{\"a\": 1}], \"name\"", 1);
+    assert_eq!(serde_json::from_str::<Status>(&newer).expect("a newer status"), status);
+    let event = serde_json::json!({
+        "sequence": 9, "time_ms": 1, "cluster": "nlb0", "kind": "of-tomorrow", "text": "a word",
+        "severity": "high",
+    });
+    let event: nlb_varlink::Event = serde_json::from_value(event).expect("a newer event");
+    assert!(render::event(&event, Paint::PLAIN).contains("of-tomorrow    a word"));
 }
 
 #[test]
@@ -251,8 +315,11 @@ fn short_answers() {
     let changed = Changed { changed: true, notes: vec!["One thing more.".to_owned()] };
     same(&render::changed(&changed, "Done.", "As it was."), "Done.\nOne thing more.");
     same(&render::changed(&Changed::default(), "Done.", "As it was."), "As it was.");
-    let checked = Checked { files: vec!["/a".into(), "/b".into()], clusters: Vec::new() };
+    let files = vec!["/a".into(), "/b".into()];
+    let mut checked = Checked { files, clusters: Vec::new(), warnings: Vec::new() };
     same(&render::checked(&checked), "The configuration is valid: no cluster.\nRead: /a, /b");
+    checked.warnings.push("nlb0: eht0: no such interface now".into());
+    assert!(render::checked(&checked).ends_with("\nwarning: nlb0: eht0: no such interface now\n"));
     same(&render::gap(3, "no longer kept"), "(3 events no longer kept)");
     same(
         &render::event(&fake::event(9), Paint::PLAIN),

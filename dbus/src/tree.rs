@@ -173,6 +173,8 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("Health", cluster.health.as_str())
         .with("FailingChecks", failing(&cluster.checks))
         .with("LostNodes", cluster.lost.clone())
+        .with("UnusedInterfaces", cluster.unused_interfaces.clone())
+        .with("Strangers", cluster.strangers.clone())
         .moving("Checks", cluster.checks.iter().map(check).collect::<Vec<_>>())
         .moving("UptimeMs", cluster.uptime_ms)
         .moving("Clients", cluster.clients)
@@ -213,6 +215,7 @@ fn node(node: &Node) -> Properties {
         .with("Incarnation", node.incarnation.as_str())
         .with("Software", node.software.as_str())
         .with("Health", node.health.as_str())
+        .with("Differences", node.differs.clone())
         .moving("LastHeardMs", node.last_heard_ms)
         .moving("Pins", node.pins)
         .0

@@ -58,6 +58,10 @@ pub struct Cluster {
     /// `well`, `ill` or `unknown`.
     pub health: String,
     pub checks: Vec<HealthCheck>,
+    /// Interfaces that are not in use: name, trouble, and the one that may be meant.
+    pub unused_interfaces: Vec<(String, String, String)>,
+    /// Who sends frames that cannot be taken: Ethernet address and what is wrong.
+    pub strangers: Vec<(String, String)>,
     /// Id and name of each node that went without a word.
     pub lost: Vec<(String, String)>,
 }
@@ -96,6 +100,8 @@ pub struct Node {
     pub pins: u64,
     /// `well`, `ill` or `unknown`.
     pub health: String,
+    /// In what it is configured otherwise than this node, in words.
+    pub differs: Vec<String>,
 }
 
 /// Who calls, as the bus says.

@@ -1,5 +1,7 @@
 //! What travels over varlink. `nlbctl … --json` prints these as they are, so they are an
-//! interface: fields are added, never renamed or removed.
+//! interface: fields are added, never renamed or removed. A field that an older daemon does not send
+//! reads as nothing, zero or empty (`serde(default)` on every type), and one that is not known is
+//! skipped: a client understands daemons of all versions, as far as they say the same.
 //!
 //! Ids of nodes, digests and incarnations are text (16 hexadecimal digits), because JSON readers
 //! lose the low bits of large numbers. Durations are whole milliseconds.
@@ -11,6 +13,7 @@ use zlink::introspect::{CustomType, Type};
 
 /// The answer to `Status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Status {
     /// The daemon itself.
     pub daemon: Daemon,
@@ -20,6 +23,7 @@ pub struct Status {
 
 /// The daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Daemon {
     pub version: String,
     pub pid: u32,
@@ -32,6 +36,7 @@ pub struct Daemon {
 
 /// A cluster as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Cluster {
     pub name: String,
     pub id: u16,
@@ -70,8 +75,11 @@ pub struct Cluster {
     pub drain: Option<Drain>,
     pub nodes: Vec<Node>,
     /// Nodes that went without a word, until they are heard again or a day has passed.
-    #[serde(default)]
     pub lost: Vec<Lost>,
+    /// Interfaces that are not in use.
+    pub unused_interfaces: Vec<UnusedInterface>,
+    /// Who sent frames within the last minute that this node cannot take; 4 at most.
+    pub strangers: Vec<Stranger>,
     /// The checks of the service on this node.
     pub checks: Vec<Check>,
     /// Frames and packets that were dropped, by reason. Reasons that never occurred are there
@@ -81,8 +89,39 @@ pub struct Cluster {
     pub counters: BTreeMap<String, u64>,
 }
 
+/// An interface of a cluster that is not in use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
+pub struct UnusedInterface {
+    pub interface: String,
+    /// `absent`, `down`, `no-carrier` or `not-ethernet`.
+    pub trouble: String,
+    /// The same in words.
+    pub text: String,
+    pub since_ms: u64,
+    /// Of one that is absent: the interface that may be meant.
+    pub meant: Option<String>,
+}
+
+/// An Ethernet address, which nothing proves, that frames came from which cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
+pub struct Stranger {
+    pub mac: String,
+    /// `other-key` or `other-version`.
+    pub kind: String,
+    /// What the frames are, in words.
+    pub text: String,
+    /// How long ago the first one came.
+    pub since_ms: u64,
+    /// And the last.
+    pub last_ms: u64,
+    pub frames: u64,
+}
+
 /// A node that went without a word.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Lost {
     pub id: String,
     /// Empty if it never told it.
@@ -94,6 +133,7 @@ pub struct Lost {
 
 /// A health check of the service on the answering node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Check {
     /// What is looked at.
     pub name: String,
@@ -109,6 +149,7 @@ pub struct Check {
 
 /// How far a node has come with draining.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Drain {
     /// Clients that are left; once the node leaves: that were left when it began to.
     pub clients: u64,
@@ -119,6 +160,7 @@ pub struct Drain {
 
 /// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Node {
     pub id: String,
     pub name: String,
@@ -135,10 +177,13 @@ pub struct Node {
     pub hears_us: bool,
     /// What the checks of the service there say: `well`, `ill` or `unknown`.
     pub health: String,
+    /// In what it is configured otherwise than this node, where all must be alike, in words.
+    pub differs: Vec<String>,
 }
 
 /// The answer to `Buckets`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Buckets {
     pub cluster: String,
     /// All buckets in rising order, neighbours that agree in one range.
@@ -147,6 +192,7 @@ pub struct Buckets {
 
 /// Neighbouring buckets that belong to one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct BucketRange {
     pub first: u16,
     pub last: u16,
@@ -160,6 +206,7 @@ pub struct BucketRange {
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, CustomType,
 )]
+#[serde(default)]
 pub struct NodeName {
     pub id: String,
     /// Empty until its information message came.
@@ -168,6 +215,7 @@ pub struct NodeName {
 
 /// The answer to `Clients`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Clients {
     pub cluster: String,
     /// How many clients this node keeps in all.
@@ -177,6 +225,7 @@ pub struct Clients {
 
 /// A client.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Client {
     pub address: String,
     pub bucket: u16,
@@ -190,6 +239,7 @@ pub struct Client {
 
 /// The answer to `Explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Explanation {
     pub cluster: String,
     pub address: String,
@@ -214,6 +264,7 @@ pub struct Explanation {
 
 /// The answer to whatever changes something.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Changed {
     /// Whether anything is different now.
     pub changed: bool,
@@ -223,6 +274,7 @@ pub struct Changed {
 
 /// The answer to `AddInterface` and `RemoveInterface`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct InterfaceChange {
     pub changed: bool,
     pub cluster: String,
@@ -234,19 +286,25 @@ pub struct InterfaceChange {
     pub key_created: bool,
     /// Whether the cluster is new on this node, or gone from it.
     pub whole_cluster: bool,
+    /// What the administrator should know.
+    pub notes: Vec<String>,
 }
 
 /// The answer to `CheckConfig`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Checked {
     /// The files that were read.
     pub files: Vec<String>,
     /// The clusters they describe.
     pub clusters: Vec<String>,
+    /// What may be a mistake although it is valid.
+    pub warnings: Vec<String>,
 }
 
 /// The answer to `Events`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Events {
     /// In the order of their numbers.
     pub events: Vec<Event>,
@@ -254,6 +312,7 @@ pub struct Events {
 
 /// One answer of `Monitor`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Happened {
     /// The event.
     pub event: Event,
@@ -261,6 +320,7 @@ pub struct Happened {
 
 /// One answer of `Record`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]
+#[serde(default)]
 pub struct Recorded {
     /// Lines of the recording, without their ends; none in the last answer.
     pub lines: Vec<String>,
@@ -268,6 +328,7 @@ pub struct Recorded {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, CustomType)]
+#[serde(default)]
 pub struct Event {
     /// Rises by one with every event of the daemon: a gap means that events were lost.
     pub sequence: u64,

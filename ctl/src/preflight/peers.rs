@@ -43,20 +43,45 @@ fn cluster(cluster: &Cluster) -> Vec<Finding> {
             Finding::warn(topic, found, "that is right while you update, one after the other")
         }
     });
+    for stranger in &cluster.strangers {
+        let found = format!("frames from {} are {}", stranger.mac, stranger.text);
+        let todo = match stranger.kind.as_str() {
+            "other-key" => {
+                "give all servers the same key: nlbctl key export | ssh root@SERVER nlbctl key import\n\
+                            (nothing proves that address: anybody on the segment can write it)"
+            }
+            _ => "bring all servers to one version of nlbd",
+        };
+        findings.push(Finding::fail(topic, found, todo));
+    }
+    for unused in &cluster.unused_interfaces {
+        let todo = "correct the interfaces in /etc/nlbd, or bring it up";
+        findings.push(Finding::fail(topic, unused.text.clone(), todo));
+    }
     let wrong = cluster.drops.get("bad_tag").copied().unwrap_or(0);
-    findings.push(match (cluster.insecure, wrong) {
-        (true, _) => Finding::warn(
+    let told = cluster.strangers.iter().any(|stranger| stranger.kind == "other-key");
+    match (cluster.insecure, wrong) {
+        (true, _) => findings.push(Finding::warn(
             topic,
             "runs without a key",
             "anybody on the segment can join or disturb it: make a key with nlbctl addif, or give key_file",
-        ),
-        (false, 0) => Finding::ok(topic, "no frame under another key was seen"),
-        (false, wrong) => Finding::warn(
+        )),
+        (false, 0) => findings.push(Finding::ok(topic, "no frame under another key was seen")),
+        (false, _) if told => {}
+        (false, wrong) => findings.push(Finding::warn(
             topic,
-            format!("{wrong} frames under another key were dropped"),
+            format!("{wrong} frames under another key were dropped, none lately"),
             "compare on all servers: sha256sum /etc/nlbd/*.key (and give them all the same)",
-        ),
-    });
+        )),
+    }
+    for node in cluster.nodes.iter().filter(|node| !node.differs.is_empty()) {
+        let name = if node.name.is_empty() { &node.id } else { &node.name };
+        findings.push(Finding::fail(
+            topic,
+            format!("{name} is configured otherwise: {}", node.differs.join("; ")),
+            "give all servers the same timers, mode, addresses and ports in /etc/nlbd",
+        ));
+    }
     let deaf: Vec<_> = cluster
         .nodes
         .iter()

@@ -1,6 +1,6 @@
 //! Whether all is well, in words, and why not.
 
-use nlb_varlink::{Check, Cluster, Node, Status};
+use nlb_varlink::{Check, Cluster, Node, Status, Stranger, UnusedInterface};
 
 use super::{Paint, count, table, time};
 
@@ -152,6 +152,16 @@ pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
             problems.push(format!("{} has been silent for {ago}", name(node)));
         }
     }
+    for unused in &cluster.unused_interfaces {
+        problems.push(self::unused(unused));
+    }
+    for stranger in &cluster.strangers {
+        problems.push(self::stranger(stranger));
+    }
+    for node in cluster.nodes.iter().filter(|node| !node.differs.is_empty()) {
+        let differs = node.differs.join("; ");
+        problems.push(format!("{} is configured otherwise: {differs}", name(node)));
+    }
     for lost in &cluster.lost {
         let (ago, state) = (time::span(lost.silent_ms), &lost.state);
         let name = if lost.name.is_empty() { &lost.id } else { &lost.name };
@@ -181,6 +191,28 @@ pub(crate) fn problems(cluster: &Cluster) -> Vec<String> {
     problems
 }
 
+/// An interface that is not in use, and since when.
+fn unused(unused: &UnusedInterface) -> String {
+    let UnusedInterface { interface, text, since_ms, meant, .. } = unused;
+    let since = time::span(*since_ms);
+    match (unused.trouble.as_str(), meant) {
+        ("absent", Some(meant)) => {
+            format!("{interface}: no such interface, for {since}; did you mean {meant}?")
+        }
+        ("absent", None) => {
+            format!("{interface}: no such interface, for {since}; it is waited for")
+        }
+        _ => format!("{text}, for {since}"),
+    }
+}
+
+/// Who sends what cannot be taken. Anybody on the segment can look like that.
+fn stranger(stranger: &Stranger) -> String {
+    let Stranger { mac, text, since_ms, .. } = stranger;
+    let since = time::span(*since_ms);
+    format!("frames from {mac} are {text}, for {since} (nothing proves that address)")
+}
+
 /// What an administrator should know although all may be well.
 fn remarks(cluster: &Cluster) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -191,11 +223,11 @@ fn remarks(cluster: &Cluster) -> Vec<String> {
         remarks.push("no key: anybody on the segment can join or disturb the cluster".to_owned());
     }
     let wrong_key = cluster.drops.get("bad_tag").copied().unwrap_or(0);
-    if wrong_key > 0 {
-        remarks.push(format!(
-            "{} under another key were dropped: has every server the same key file?",
-            count(wrong_key, "frame")
-        ));
+    if cluster.strangers.iter().any(|stranger| stranger.kind == "other-key") {
+        remarks.push("has every server the same key file? nlbctl key export".to_owned());
+    } else if wrong_key > 0 {
+        let frames = count(wrong_key, "frame");
+        remarks.push(format!("{frames} under another key were dropped, none lately"));
     }
     if let Some(problem) = &cluster.weight_problem {
         remarks.push(format!("the weight does not follow the load: {problem}"));

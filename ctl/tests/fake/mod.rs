@@ -26,6 +26,7 @@ fn node(number: u64, buckets: u64) -> Node {
         pins: 0,
         hears_us: number != 1,
         health: "unknown".into(),
+        differs: Vec::new(),
     }
 }
 
@@ -68,6 +69,8 @@ pub(crate) fn status() -> Status {
             drain: None,
             nodes: vec![node(1, 1366), node(2, 1365), node(3, 1365)],
             lost: Vec::new(),
+            unused_interfaces: Vec::new(),
+            strangers: Vec::new(),
             checks: Vec::new(),
             drops: [("bad_tag".to_owned(), 0), ("replayed".to_owned(), 0)].into(),
             counters: [("overlaps".to_owned(), 0)].into(),
@@ -124,6 +127,7 @@ pub(crate) fn added() -> InterfaceChange {
         key_file: Some("/etc/nlbd/nlb0.key".into()),
         key_created: true,
         whole_cluster: true,
+        notes: Vec::new(),
     }
 }
 
@@ -170,6 +174,7 @@ impl Backend for Fake {
             Method::CheckConfig { file: None } => Ok(Answer::Checked(Checked {
                 files: vec!["/etc/nlbd/nlbd.ron".into()],
                 clusters: vec!["nlb0".into()],
+                warnings: Vec::new(),
             })),
             Method::Reload => Err(Error::NotPermitted {
                 action: "reload the configuration".into(),

@@ -96,7 +96,8 @@ impl Supervisor {
             Request::CheckConfig { file } => {
                 let location = file.map_or(self.location.clone(), |file| Location::named(&file));
                 let config: Config = load(&location, &Host)?;
-                Ok(Reply::Checked(Checked::from(&config)))
+                let warnings = self.absent(&config).await;
+                Ok(Reply::Checked(Checked { warnings, ..Checked::from(&config) }))
             }
         }
     }
@@ -159,6 +160,7 @@ impl Supervisor {
 
     async fn status(&mut self) -> Reply {
         let mut counted = self.counted().await;
+        let interfaces = self.interface_names().await;
         let daemon = DaemonView {
             uptime: now().since(self.started),
             node: self.config.node.id,
@@ -179,6 +181,8 @@ impl Supervisor {
             facts.kernel = counted.remove(&facts.name).unwrap_or_default();
             let lost = self.lost.get(&facts.name).map(|lost| lost.now(&view.snapshot, now()));
             facts.lost = lost.unwrap_or_default();
+            facts.unused = self.unused(&running.config, &interfaces);
+            facts.strangers = view.strangers;
             facts.observed = self.observed.get(&facts.name).cloned().unwrap_or_default();
             StatusView { facts, snapshot: view.snapshot }
         });

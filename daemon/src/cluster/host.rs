@@ -17,6 +17,7 @@ use super::supervisor::{SuperviseError, Supervisor};
 use crate::config::{ClusterConfig, Config};
 use crate::host::{HostError, LinkChange, LinkState, Obstacle, ServiceLink, Wanted};
 use crate::link::Interface;
+use crate::manage::Trouble;
 
 /// Between two looks at the host without a reason.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -77,6 +78,7 @@ impl Supervisor {
             }
             LinkChange::Elsewhere => return self.upkeep.no_later_than(LOOK_AFTER),
         };
+        self.look_at_interfaces(&self.config.clone());
         if self.clusters.values().any(|running| running.config.interfaces.contains(name)) {
             // The settings first: on a new interface the kernel speaks for the addresses.
             self.keep_up().await;
@@ -151,14 +153,12 @@ impl Supervisor {
         for change in self.watch.changes(&self.netlink).await? {
             self.handle_link(&change).await;
         }
+        self.look_at_interfaces(config);
+        let names = self.interface_names().await;
         for cluster in &config.clusters {
-            for name in &cluster.interfaces {
-                if !self.watch.known().any(|link| link.name == *name) {
-                    tracing::warn!(
-                        cluster = cluster.name,
-                        interface = name,
-                        "there is no such interface; it is waited for"
-                    );
+            for unused in self.unused(cluster, &names) {
+                if unused.trouble == Trouble::Absent {
+                    tracing::warn!(cluster = cluster.name, "{unused}");
                 }
             }
         }

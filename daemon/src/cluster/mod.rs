@@ -2,12 +2,13 @@
 //!
 //! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
 //!   `links` and `stage` are its sockets and its queue, `ordered` what it has the kernel do,
-//!   `witness` looks for signs of life beside it, `pace` for what holds it up. It runs in a thread of its own for each cluster.
+//!   `witness` looks for signs of life beside it, `pace` for what holds it up, `strangers` keeps who
+//!   sends what cannot be taken. It runs in a thread of its own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
 //! - `service` and `asking` are how the service does: load, weight, health. In the main thread.
-//! - `supervisor`, `reload`, `host` and `answer` run in the main thread: configuration, addresses,
+//! - `supervisor`, `reload`, `host`, `troubles` and `answer` run in the main thread: configuration, addresses,
 //!   management.
 
 mod answer;
@@ -29,8 +30,10 @@ mod service;
 mod settings;
 mod stage;
 mod state;
+mod strangers;
 mod supervisor;
 mod taped;
+mod troubles;
 mod witness;
 
 pub use request::ClusterEvent;

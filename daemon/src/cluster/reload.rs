@@ -94,7 +94,8 @@ impl Supervisor {
 
     /// Goes over to the configuration as the files are now, and says in the log what changed.
     pub(super) async fn reload(&mut self, config: Config) -> Result<Done, SuperviseError> {
-        let changes = self.go_over(config).await?;
+        let absent = self.absent(&config).await;
+        let mut changes = self.go_over(config).await?;
         for change in &changes {
             tracing::info!("reload: {change}");
         }
@@ -102,6 +103,7 @@ impl Supervisor {
             tracing::info!("reload: the configuration says nothing new");
         }
         let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
+        changes.extend(absent);
         Ok(Done { outcome, notes: changes })
     }
 
@@ -114,7 +116,13 @@ impl Supervisor {
             self.go_back(before).await;
             return Err(error.into());
         }
-        Ok(Reply::Interface(InterfaceChange::from(&edit)))
+        let mut change = InterfaceChange::from(&edit);
+        if edit.config.cluster(&edit.cluster).is_some() {
+            let ours = format!("{}: ", edit.cluster);
+            let absent = self.absent(&edit.config).await.into_iter();
+            change.notes = absent.filter(|note| note.starts_with(&ours)).collect();
+        }
+        Ok(Reply::Interface(change))
     }
 
     /// Goes over to a configuration, or stays with the present one when that fails: a cluster

@@ -16,7 +16,7 @@ use super::taped::TapeError;
 use crate::config::Port;
 use crate::kernel::KernelEvent;
 use crate::link::Interface;
-use crate::manage::TapeEnd;
+use crate::manage::{Stranger, TapeEnd};
 
 /// How many requests may wait for a cluster's task.
 pub(super) const REQUEST_QUEUE: usize = 64;
@@ -73,6 +73,8 @@ pub(super) struct ClusterView {
     pub(super) snapshot: Snapshot,
     /// What the driver dropped, by reason.
     pub(super) drops: BTreeMap<&'static str, u64>,
+    /// Who sends frames that cannot be taken.
+    pub(super) strangers: Vec<Stranger>,
     /// The task has ended for a restart: until when the kernel may go on alone.
     pub(super) held: Option<Time>,
 }

@@ -149,10 +149,14 @@ impl Running {
         {
             tracing::warn!(cluster = config.name, %error, "the start is not recorded");
         }
-        let snapshot = engine.snapshot(now());
-        let (view, views) =
         engine.handle_settings(shared(config));
-            watch::channel(ClusterView { snapshot, drops: BTreeMap::new(), held: None });
+        let snapshot = engine.snapshot(now());
+        let (view, views) = watch::channel(ClusterView {
+            snapshot,
+            drops: BTreeMap::new(),
+            strangers: Vec::new(),
+            held: None,
+        });
         let (ready, is_ready) = oneshot::channel();
         applier.register(&config.name, requests.clone()).await;
         let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());
@@ -335,15 +339,15 @@ impl Running {
             // An address comes behind its rules. If the kernel refuses, the node serves nobody.
             let _ = tokio::time::timeout(READY_LIMIT, is_in_force).await;
         }
+        if shared(old) != shared(config) {
+            // When they are in force.
+            self.tell(ClusterRequest::Settings(shared(config))).await;
+        }
         if old.keys != config.keys {
             self.tell(ClusterRequest::Keys(config.keys.ring())).await;
         }
         if old.weight_rules != config.weight_rules {
             self.weigher.set_rules(config.weight_rules);
-        }
-        if shared(old) != shared(config) {
-            // When they are in force.
-            self.tell(ClusterRequest::Settings(shared(config))).await;
         }
         if self.config.weight != config.weight {
             self.set_weight_source(Some(config.weight)).await;

@@ -22,6 +22,7 @@ use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::settings::rule_interfaces;
 use super::stage::Stage;
 use super::state::StateFile;
+use super::strangers::Strangers;
 use super::taped::Taped;
 use super::witness::{Sign, Witness};
 use crate::kernel::KernelEvent;
@@ -75,6 +76,7 @@ pub(super) struct Parts {
 pub(super) struct Runtime {
     parts: Parts,
     drops: Drops,
+    strangers: Strangers,
     published: Time,
     /// What the search for signs has just said.
     sign: Option<Sign>,
@@ -91,6 +93,7 @@ impl Runtime {
         Self {
             parts,
             drops: Drops::default(),
+            strangers: Strangers::default(),
             published: Time::ZERO,
             sign: None,
             unsent: false,
@@ -159,6 +162,7 @@ impl Runtime {
     fn feed_frames(&mut self) {
         let Parts { links, engine, cluster, keys, .. } = &mut self.parts;
         let mut buffer = [0; RECEIVE_BUFFER];
+        let mut said = Vec::new();
         for socket in links.heartbeats() {
             for _ in 0..FRAMES_A_TURN {
                 match socket.try_recv(&mut buffer) {
@@ -166,7 +170,10 @@ impl Runtime {
                         let payload = buffer.get(..received.len).unwrap_or_default();
                         match Frame::decode(payload, *cluster, keys) {
                             Ok(frame) => engine.handle_frame(frame, received.arrival, now()),
-                            Err(reason) => self.drops.count(reason.counter_name()),
+                            Err(reason) => {
+                                self.drops.count(reason.counter_name());
+                                said.extend(self.strangers.note(reason, received.source, now()));
+                            }
                         }
                     }
                     Ok(Some(LinkEvent::Down)) => self.drops.count("link_down"),
@@ -178,6 +185,7 @@ impl Runtime {
                 }
             }
         }
+        said.into_iter().for_each(|(kind, words)| self.say(kind, words));
     }
 
     fn serve(&mut self, request: ClusterRequest) {
@@ -217,6 +225,7 @@ impl Runtime {
                 self.parts.links.set_addresses(addresses, &mut self.drops);
             }
             ClusterRequest::Keys(keys) => self.parts.keys = keys,
+            ClusterRequest::Settings(settings) => self.parts.engine.handle_settings(settings),
             ClusterRequest::Load(load) => self.parts.engine.handle_load(load),
             ClusterRequest::Health(health, withdraw) => {
                 self.parts.engine.handle_health(health, withdraw, now());
@@ -225,7 +234,6 @@ impl Runtime {
             ClusterRequest::Found(answer) => {
                 engine.handle_findings(&answer.findings, answer.asked, now());
             }
-            ClusterRequest::Settings(settings) => self.parts.engine.handle_settings(settings),
             ClusterRequest::Record(tape, reply) => {
                 let _ = reply.send(engine.record(tape, None, now()));
             }
@@ -368,6 +376,7 @@ impl Runtime {
         let mut drops = self.drops.all();
         drops.insert("queue_malformed", self.parts.stage.malformed());
         let held = self.parts.engine.held();
-        self.parts.views.send_replace(ClusterView { snapshot, drops, held });
+        let strangers = self.strangers.now(now);
+        self.parts.views.send_replace(ClusterView { snapshot, drops, strangers, held });
     }
 }

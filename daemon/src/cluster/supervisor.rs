@@ -21,6 +21,7 @@ use super::request::{ClusterEvent, What};
 use super::restart::RestartWish;
 use super::running::{Running, StartError, Surroundings};
 use super::state;
+use super::troubles::Troubles;
 use crate::check::{CheckReport, REPORTS, Tools, Turn};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
@@ -84,6 +85,8 @@ pub struct Supervisor {
     pub(super) watch: LinkWatch,
     pub(super) installer: Installer,
     pub(super) upkeep: Upkeep,
+    /// Interfaces that are not in use.
+    pub(super) troubles: Troubles,
     /// Names of nodes, those that have gone included.
     names: BTreeMap<NodeId, String>,
     meter: Meter,
@@ -157,6 +160,7 @@ impl Supervisor {
             watch: LinkWatch::open([])?,
             installer: Installer::open(run_dir)?,
             upkeep: Upkeep::new(),
+            troubles: Troubles::default(),
             names: BTreeMap::new(),
             meter: Meter::new(),
             observed: BTreeMap::new(),
@@ -202,11 +206,11 @@ impl Supervisor {
             node: &config.node,
             interfaces: self.up(cluster),
             queue: self.free_queue(),
+            arp: self.capabilities.arp,
             events: self.cluster_events.clone(),
             tools: self.tools.clone(),
             reports: self.check_reports.clone(),
             tape: self.tapes.remove(&cluster.name),
-            arp: self.capabilities.arp,
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;
@@ -311,6 +315,7 @@ impl Supervisor {
             active: active.contains(&id),
         };
         let local = self.config.node.id;
+        let warns = matches!(&notice, Notice::PeerSettings { here, there, .. } if here != there);
         let text = self.events.notice(&cluster, notice, time_ms, local, known);
         if warns {
             tracing::warn!(cluster, "{text}");
@@ -320,7 +325,6 @@ impl Supervisor {
     }
 
     /// Keeps in mind who went without a word.
-        let warns = matches!(&notice, Notice::PeerSettings { here, there, .. } if here != there);
     fn observe_lost(&mut self, cluster: &str, notice: &Notice) {
         let (Notice::PeerGone { node, .. } | Notice::PeerAppeared { node, .. }) = notice else {
             return;

@@ -7,6 +7,7 @@
 
 mod error;
 mod install;
+mod near;
 mod netlink;
 mod obstacle;
 mod record;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use error::HostError;
 pub use install::{Installed, Installer, ServiceLink, Wanted};
+pub use near::near;
 pub use netlink::{BridgeState, LinkState, Netlink, ProbeTargets};
 pub use obstacle::Obstacle;
 pub use sockets::{connected, connections};

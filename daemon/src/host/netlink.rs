@@ -158,6 +158,17 @@ impl Netlink {
         Ok(link.map(|(state, _)| state))
     }
 
+    /// The names of all links.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub async fn link_names(&self) -> Result<Vec<String>, HostError> {
+        let all: Result<Vec<LinkMessage>, Error> =
+            self.handle.link().get().execute().try_collect().await;
+        let all = all.map_err(|error| refused("reading links".into(), &error))?;
+        Ok(all.iter().map(|message| LinkState::of(message).name).collect())
+    }
+
     /// How many frames the interface has received since it exists: a rising figure is a sign that
     /// its receiver works (R7). `None` if it is gone.
     ///

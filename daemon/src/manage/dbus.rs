@@ -16,6 +16,7 @@ use super::handle::{Caller, Handle};
 use super::permit::Denied;
 use super::request::{InterfaceChange, ManageError, Reply, Request};
 use super::signals::Signals;
+use super::surroundings::{Stranger, Unused};
 use super::view::{DaemonView, StatusView};
 use super::words::{self, milliseconds, text};
 use crate::check::CheckView;
@@ -209,8 +210,21 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
         health: words::health_name(local.map(|node| node.health).unwrap_or_default()).to_owned(),
         checks: facts.checks.iter().map(wire_check).collect(),
+        unused_interfaces: facts.unused.iter().map(wire_unused).collect(),
+        strangers: facts.strangers.iter().map(wire_stranger).collect(),
         lost: facts.lost.iter().map(|lost| (lost.node.to_string(), lost.name.clone())).collect(),
     }
+}
+
+/// Name, trouble, and the interface that may be meant.
+fn wire_unused(unused: &Unused) -> (String, String, String) {
+    let trouble = unused.trouble.name().to_owned();
+    (unused.interface.clone(), trouble, unused.meant.clone().unwrap_or_default())
+}
+
+/// Address, and what is wrong.
+fn wire_stranger(stranger: &Stranger) -> (String, String) {
+    (stranger.mac.to_string(), stranger.kind.name().to_owned())
 }
 
 fn wire_check(check: &CheckView) -> wire::HealthCheck {
@@ -238,6 +252,7 @@ fn wire_node(node: &NodeView) -> wire::Node {
         software: node.software.clone(),
         pins: node.pins as u64,
         health: words::health_name(node.health).to_owned(),
+        differs: node.differs.iter().map(words::difference).collect(),
     }
 }
 

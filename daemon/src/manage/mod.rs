@@ -16,6 +16,7 @@ mod permit;
 mod record;
 mod request;
 mod signals;
+mod surroundings;
 mod varlink;
 mod view;
 mod words;
@@ -31,6 +32,7 @@ pub use permit::Denied;
 pub use request::{
     Checked, Done, InterfaceChange, ManageError, Reply, Request, TapeEnd, known, resolve,
 };
+pub use surroundings::{Stranger, StrangerKind, Trouble, Unused};
 pub use varlink::VarlinkBackend;
 pub use view::{ClusterFacts, DaemonView, KernelPath, StatusView};
 pub(crate) use words::health_name;

@@ -166,6 +166,8 @@ pub struct InterfaceChange {
     pub key_created: bool,
     /// Whether the cluster is new, or gone.
     pub whole_cluster: bool,
+    /// What the administrator should know.
+    pub notes: Vec<String>,
 }
 
 impl From<&Edit> for InterfaceChange {
@@ -178,6 +180,7 @@ impl From<&Edit> for InterfaceChange {
             key_file: cluster.and_then(|cluster| cluster.key_file.clone()),
             key_created: edit.new_key().is_some(),
             whole_cluster: edit.whole_cluster,
+            notes: Vec::new(),
         }
     }
 }
@@ -189,12 +192,14 @@ pub struct Checked {
     pub files: Vec<PathBuf>,
     /// The clusters they describe.
     pub clusters: Vec<String>,
+    /// What may be a mistake although it is valid.
+    pub warnings: Vec<String>,
 }
 
 impl From<&Config> for Checked {
     fn from(config: &Config) -> Self {
         let clusters = config.clusters.iter().map(|cluster| cluster.name.clone()).collect();
-        Self { files: config.files.clone(), clusters }
+        Self { files: config.files.clone(), clusters, warnings: Vec::new() }
     }
 }
 

@@ -92,6 +92,19 @@ fn status() -> StatusView {
                 state: State::Active,
                 silent: Duration::from_secs(4),
             }],
+            unused: vec![Unused {
+                interface: "eht1".to_owned(),
+                trouble: Trouble::Absent,
+                since: Duration::from_secs(90),
+                meant: Some("eth1".to_owned()),
+            }],
+            strangers: vec![Stranger {
+                mac: MacAddr([2, 0, 0, 0, 0, 9]),
+                kind: StrangerKind::OtherKey,
+                since: Duration::from_secs(30),
+                last: Duration::from_millis(80),
+                frames: 300,
+            }],
         },
         snapshot: Snapshot {
             cluster: ClusterId(1),

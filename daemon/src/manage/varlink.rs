@@ -17,6 +17,7 @@ use super::handle::{Caller, Handle};
 use super::lost::Lost;
 use super::record::MAX_TIME;
 use super::request::{ManageError, Reply, Request};
+use super::surroundings::{Stranger, Unused};
 use super::view::{DaemonView, StatusView};
 use super::words::{self, Names, milliseconds, text};
 use crate::check::CheckView;
@@ -219,10 +220,12 @@ fn answer(reply: Reply) -> Answer {
             key_file: change.key_file.as_deref().map(text),
             key_created: change.key_created,
             whole_cluster: change.whole_cluster,
+            notes: change.notes,
         }),
         Reply::Checked(checked) => Answer::Checked(wire::Checked {
             files: checked.files.iter().map(|file| text(file)).collect(),
             clusters: checked.clusters,
+            warnings: checked.warnings,
         }),
         // It is begun elsewhere, where its lines are given out.
         Reply::Recording(_) => Answer::Changed(wire::Changed::default()),
@@ -278,6 +281,8 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         }),
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
         lost: facts.lost.iter().map(wire_lost).collect(),
+        unused_interfaces: facts.unused.iter().map(wire_unused).collect(),
+        strangers: facts.strangers.iter().map(wire_stranger).collect(),
         checks: facts.checks.iter().map(wire_check).collect(),
         drops: named(view.drops()),
         counters: named(view.counters()),
@@ -290,6 +295,27 @@ fn wire_lost(lost: &Lost) -> wire::Lost {
         name: lost.name.clone(),
         state: state_name(lost.state).to_owned(),
         silent_ms: milliseconds(lost.silent),
+    }
+}
+
+fn wire_unused(unused: &Unused) -> wire::UnusedInterface {
+    wire::UnusedInterface {
+        interface: unused.interface.clone(),
+        trouble: unused.trouble.name().to_owned(),
+        text: unused.to_string(),
+        since_ms: milliseconds(unused.since),
+        meant: unused.meant.clone(),
+    }
+}
+
+fn wire_stranger(stranger: &Stranger) -> wire::Stranger {
+    wire::Stranger {
+        mac: stranger.mac.to_string(),
+        kind: stranger.kind.name().to_owned(),
+        text: stranger.kind.words().to_owned(),
+        since_ms: milliseconds(stranger.since),
+        last_ms: milliseconds(stranger.last),
+        frames: stranger.frames,
     }
 }
 
@@ -318,6 +344,7 @@ fn wire_node(node: &NodeView) -> wire::Node {
         pins: node.pins as u64,
         hears_us: node.hears_us,
         health: words::health_name(node.health).to_owned(),
+        differs: node.differs.iter().map(words::difference).collect(),
     }
 }
 

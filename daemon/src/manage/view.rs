@@ -11,6 +11,7 @@ use nlb_protocol::{MacAddr, MacMode, NodeId};
 
 use super::lost::Lost;
 use super::observed::Observed;
+use super::surroundings::{Stranger, Unused};
 use crate::check::CheckView;
 use crate::config::ClusterConfig;
 use crate::kernel::{Fate, Fates};
@@ -94,6 +95,10 @@ pub struct ClusterFacts {
     pub observed: Observed,
     /// Nodes that went without a word.
     pub lost: Vec<Lost>,
+    /// Interfaces that are not in use.
+    pub unused: Vec<Unused>,
+    /// Who sends frames that cannot be taken.
+    pub strangers: Vec<Stranger>,
 }
 
 impl ClusterFacts {
@@ -120,6 +125,8 @@ impl ClusterFacts {
             queue: 0,
             observed: Observed::default(),
             lost: Vec::new(),
+            unused: Vec::new(),
+            strangers: Vec::new(),
         }
     }
 }

@@ -9,7 +9,9 @@ use nlb_protocol::table::{Table, View};
 use super::process::Process;
 use crate::check::CheckView;
 use crate::kernel::{Counted, Fate};
-use crate::manage::{Convergence, DaemonView, StatusView, health_name, state_name};
+use crate::manage::{
+    Convergence, DaemonView, StatusView, StrangerKind, Trouble, health_name, state_name,
+};
 
 /// Values with their labels' values, in the order of the metric's labels.
 pub(super) type Samples = Vec<(Vec<String>, f64)>;
@@ -129,6 +131,36 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
         Gauge(|cluster| {
             let peers = cluster.view.snapshot.nodes.iter().filter(|node| !node.local);
             peers.filter(|peer| !peer.hears_us).count() as f64
+        }),
+    ),
+    metric(
+        "nlbd_peers_differing",
+        "Other nodes that are configured otherwise than this one, where all must be alike: \
+         timers, mode, addresses, ports.",
+        Gauge(|cluster| {
+            let peers = cluster.view.snapshot.nodes.iter();
+            peers.filter(|peer| !peer.differs.is_empty()).count() as f64
+        }),
+    ),
+    metric(
+        "nlbd_interfaces_unused",
+        "Interfaces of the cluster that are not in use, by what is wrong with them.",
+        Gauges(&["trouble"], |cluster| {
+            let unused = &cluster.view.facts.unused;
+            let count = |is| unused.iter().filter(|one| one.trouble == is).count() as f64;
+            let all = [Trouble::Absent, Trouble::NotEthernet, Trouble::Down, Trouble::NoCarrier];
+            all.map(|is| (vec![is.name().to_owned()], count(is))).into()
+        }),
+    ),
+    metric(
+        "nlbd_strangers",
+        "Ethernet addresses, which nothing proves, that frames of this cluster came from within a \
+         minute that this node cannot take: under another key, or of another version. 4 at most.",
+        Gauges(&["kind"], |cluster| {
+            let strangers = &cluster.view.facts.strangers;
+            let count = |is| strangers.iter().filter(|one| one.kind == is).count() as f64;
+            let all = [StrangerKind::OtherKey, StrangerKind::OtherVersion];
+            all.map(|is| (vec![is.name().to_owned()], count(is))).into()
         }),
     ),
     metric(
