@@ -15,8 +15,8 @@ pub use paint::Paint;
 pub use status::{is_well, nodes, size, status};
 pub(crate) use status::{problems, share};
 
-/// How wide running text gets.
-const WIDTH: usize = 96;
+/// How wide running text gets: what a terminal has.
+const WIDTH: usize = 80;
 
 /// A table without lines; the columns named in `right` are numbers.
 fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {

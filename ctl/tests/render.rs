@@ -149,9 +149,9 @@ fn what_is_configured_otherwise_than_meant() {
     let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
     let expected = [
         "nlb0: NOT all is well.",
-        "  ! eht1: no such interface, for 1 min 30 s; did you mean eth1?",
-        "  ! wlan7: no such interface, for 1 min 30 s; it is waited for",
-        "  ! eth2 is down, for 1 min 30 s",
+        "  ! eht1: no such interface, for 1 min; did you mean eth1?",
+        "  ! wlan7: no such interface, for 1 min; it is waited for",
+        "  ! eth2 is down, for 1 min",
         "  ! frames from 02:00:00:00:00:09 are signed with another key, or forged, for 30 s \
          (nothing proves that address)",
         "  ! n2 is configured otherwise: dead_after_ms 2000 there, 1000 here",
@@ -207,12 +207,26 @@ fn nodes() {
     same(
         &render::nodes(&fake::status()),
         "
+nlb0: 3 nodes; all hear this one; nlbd 0.1.0
+
+  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      SERVICE
+  n1 *  0000000000000001  active     100     1366     0  this node  unknown
+  n2    0000000000000002  active     100     1365     0  42 ms ago  unknown
+  n3    0000000000000003  active     100     1365     0  43 ms ago  unknown
+",
+    );
+    let mut status = fake::status();
+    status.clusters[0].nodes[2].hears_us = false;
+    status.clusters[0].nodes[2].software = "nlbd 0.2.0".into();
+    same(
+        &render::nodes(&status),
+        "
 nlb0: 3 nodes
 
   NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      HEARS US  SERVICE  SOFTWARE
   n1 *  0000000000000001  active     100     1366     0  this node  yes       unknown  nlbd 0.1.0
   n2    0000000000000002  active     100     1365     0  42 ms ago  yes       unknown  nlbd 0.1.0
-  n3    0000000000000003  active     100     1365     0  43 ms ago  yes       unknown  nlbd 0.1.0
+  n3    0000000000000003  active     100     1365     0  43 ms ago  NO        unknown  nlbd 0.2.0
 ",
     );
 }
@@ -228,11 +242,12 @@ n1: 2000 (48.8 %)
   0-1999
 
 n2: 80 (2.0 %)
-  2001-2002, 2003-2004, 2005-2006, 2007-2008, 2009-2010, 2011-2012, 2013-2014, 2015-2016,
-  2017-2018, 2019-2020, 2021-2022, 2023-2024, 2025-2026, 2027-2028, 2029-2030, 2031-2032,
-  2033-2034, 2035-2036, 2037-2038, 2039-2040, 2041-2042, 2043-2044, 2045-2046, 2047-2048,
-  2049-2050, 2051-2052, 2053-2054, 2055-2056, 2057-2058, 2059-2060, 2061-2062, 2063-2064,
-  2065-2066, 2067-2068, 2069-2070, 2071-2072, 2073-2074, 2075-2076, 2077-2078, 2079-2080
+  2001-2002, 2003-2004, 2005-2006, 2007-2008, 2009-2010, 2011-2012, 2013-2014,
+  2015-2016, 2017-2018, 2019-2020, 2021-2022, 2023-2024, 2025-2026, 2027-2028,
+  2029-2030, 2031-2032, 2033-2034, 2035-2036, 2037-2038, 2039-2040, 2041-2042,
+  2043-2044, 2045-2046, 2047-2048, 2049-2050, 2051-2052, 2053-2054, 2055-2056,
+  2057-2058, 2059-2060, 2061-2062, 2063-2064, 2065-2066, 2067-2068, 2069-2070,
+  2071-2072, 2073-2074, 2075-2076, 2077-2078, 2079-2080
 
 n2: 1 (0.0 %), accepted by nobody yet
   2000

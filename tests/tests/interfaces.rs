@@ -241,12 +241,29 @@ fn igmp_mode_works_on_two_switches_that_snoop() {
     });
 }
 
-/// What a neighbour on `device` of `outsider` knows of the service address after it has asked.
-fn asked(outsider: &Namespace, device: &str) -> Result<String> {
-    outsider.sh(&format!(
-        "ip neigh flush dev {device}; ping -c 1 -W 1 192.0.2.50 >/dev/null; \
-         ip neigh show 192.0.2.50 dev {device}"
-    ))
+/// What a neighbour on `hot1` knows of an address after it has asked for it.
+fn asked(outsider: &Namespace, address: &str) -> Result<String> {
+    outsider.ip("neigh flush dev hot1")?;
+    outsider.output(&["ping", "-c", "1", "-W", "1", address])?;
+    outsider.sh(&format!("ip neigh show {address} dev hot1"))
+}
+
+/// The interface is new and nobody has set it up: what it says for the service with the rule, for
+/// its own address, and for the service without the rule.
+fn hot_plug(server: &Namespace, outsider: &Namespace) -> Result<[String; 3]> {
+    server.ip(&format!(
+        "link add hot0 type veth peer name hot1 netns {}\n\
+         addr add 198.51.100.1/24 dev hot0\nlink set hot0 up",
+        outsider.path().display()
+    ))?;
+    outsider.ip("addr add 198.51.100.2/24 dev hot1\nlink set hot1 up\n\
+         route add 192.0.2.50/32 dev hot1 src 198.51.100.2")?;
+    let with = asked(outsider, "192.0.2.50")?;
+    let own = asked(outsider, "198.51.100.1")?;
+    server.sh("nft flush chain arp nlb out.nlb0")?;
+    let without = asked(outsider, "192.0.2.50")?;
+    server.ip("link del hot0")?;
+    Ok([with, own, without])
 }
 
 /// SPEC 2.4.4 for an interface that nobody had the time to set up.
@@ -256,27 +273,14 @@ fn an_interface_that_has_just_appeared_says_nothing_for_the_service() {
     let lab = LabOptions { servers: 1, ..LabOptions::default() };
     let outsider = Namespace::new("other-segment").expect("a namespace");
     Cluster::test(&lab, &ClusterSpec::default(), &[100], |cluster| {
-        let server = &cluster.lab.servers[0];
         // The moment before the daemon sees it, as long as one likes.
         cluster.nodes[0].signal(Signal::SIGSTOP)?;
-        server.ip(&format!(
-            "link add hot0 type veth peer name hot1 netns {}\n\
-             addr add 198.51.100.1/24 dev hot0\nlink set hot0 up",
-            outsider.path().display()
-        ))?;
-        outsider.ip("addr add 198.51.100.2/24 dev hot1\nlink set hot1 up\n\
-             route add 192.0.2.50/32 dev hot1 src 198.51.100.2")?;
-        let silent = asked(&outsider, "hot1")?;
-        // Its own address it speaks for, and without the rule for the service's too.
-        let own = outsider.sh("ping -c 1 -W 2 198.51.100.1 >/dev/null && echo heard")?;
-        let rule = server.sh("nft -a list chain arp nlb out.nlb0")?;
-        server.sh("nft flush chain arp nlb out.nlb0")?;
-        let without = asked(&outsider, "hot1")?;
+        let seen = hot_plug(&cluster.lab.servers[0], &outsider);
         cluster.nodes[0].signal(Signal::SIGCONT)?;
-        server.ip("link del hot0")?;
-        ensure!(!silent.contains("lladdr"), "answered: {silent}\n{rule}");
-        ensure!(own.contains("heard"), "the segment does not work");
-        ensure!(without.contains("lladdr"), "nothing to see here: {without}");
+        let [with, own, without] = seen?;
+        ensure!(!with.contains("lladdr"), "answered: {with}");
+        ensure!(own.contains("lladdr"), "the segment does not work: {own}");
+        ensure!(without.contains("lladdr"), "nothing was to be seen here: {without}");
         cluster.wait_settled(1).map(drop)
     });
 }

@@ -83,6 +83,8 @@ fn a_planned_restart_is_not_noticed() {
         let after = cluster.nodes[0].status()?;
         ensure!(before.node("n1").is_some() && after.node("n1").is_some());
         cluster.nodes[0].wait_log("goes on with an earlier process", SOON)?;
+        let log = cluster.nodes[0].log();
+        ensure!(!log.contains("somebody changed"), "its own doing is taken for somebody's: {log}");
         // A later end without a word is an end: nothing stays.
         cluster.nodes[0].terminate(END)?;
         cluster.check_restored(0)

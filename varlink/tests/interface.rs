@@ -7,7 +7,7 @@ use fake::{Fake, Served};
 use nlb_varlink::{
     BucketRange, Buckets, Changed, Check, Checked, Client, Clients, Cluster, DESCRIPTION, Daemon,
     Drain, Error, Event, Events, Explanation, Happened, INTERFACE, InterfaceChange, Limits, Lost,
-    Node, NodeName, Recorded, Status,
+    Node, NodeName, Recorded, Status, Stranger, UnusedInterface,
 };
 use zlink::idl::{CustomType, Interface, Type};
 use zlink::introspect::{self, CustomType as _, Type as _};
@@ -29,10 +29,12 @@ fn plain(item: &impl ToString) -> String {
 fn types() {
     let interface = committed();
     assert_eq!(interface.name().to_string(), INTERFACE);
-    let ours: [&CustomType<'_>; 10] = [
+    let ours: [&CustomType<'_>; 12] = [
         Daemon::CUSTOM_TYPE,
         Node::CUSTOM_TYPE,
         Lost::CUSTOM_TYPE,
+        UnusedInterface::CUSTOM_TYPE,
+        Stranger::CUSTOM_TYPE,
         Check::CUSTOM_TYPE,
         Drain::CUSTOM_TYPE,
         Cluster::CUSTOM_TYPE,

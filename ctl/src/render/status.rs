@@ -253,34 +253,50 @@ fn heard(node: &Node) -> String {
     if node.local { "this node".to_owned() } else { time::ago(node.last_heard_ms) }
 }
 
-/// The nodes of every cluster, with all that is known of them.
+/// The nodes of every cluster, with all that is known of them. What is the same of all is said
+/// above: the table fits a terminal of 80 columns then.
 #[must_use]
 pub fn nodes(status: &Status) -> String {
     if status.clusters.is_empty() {
         return self::status(status, Paint::PLAIN);
     }
-    let nodes = |cluster: &Cluster| {
-        let row = |node: &Node| {
-            vec![
-                format!("{}{}", name(node), if node.local { " *" } else { "" }),
-                node.id.clone(),
-                node.state.clone(),
-                node.weight.to_string(),
-                node.buckets.to_string(),
-                node.pins.to_string(),
-                heard(node),
-                if node.local || node.hears_us { "yes" } else { "NO" }.to_owned(),
-                node.health.clone(),
-                node.software.clone(),
-            ]
-        };
-        let rows = cluster.nodes.iter().map(row).collect();
-        let header = [
-            "NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD", "HEARS US", "SERVICE",
-            "SOFTWARE",
+    status.clusters.iter().map(nodes_of).collect::<Vec<_>>().join("\n")
+}
+
+fn nodes_of(cluster: &Cluster) -> String {
+    let deaf = cluster.nodes.iter().any(|node| !node.local && !node.hears_us);
+    let software = cluster.nodes.first().map_or("", |node| node.software.as_str());
+    let mixed = cluster.nodes.iter().any(|node| node.software != software);
+    let row = |node: &Node| {
+        let mut row = vec![
+            format!("{}{}", name(node), if node.local { " *" } else { "" }),
+            node.id.clone(),
+            node.state.clone(),
+            node.weight.to_string(),
+            node.buckets.to_string(),
+            node.pins.to_string(),
+            heard(node),
         ];
-        let nodes = count(cluster.nodes.len() as u64, "node");
-        format!("{}: {nodes}\n\n{}", cluster.name, table(&header, &[3, 4, 5], rows))
+        if deaf {
+            row.push(if node.local || node.hears_us { "yes" } else { "NO" }.to_owned());
+        }
+        row.push(node.health.clone());
+        if mixed {
+            row.push(node.software.clone());
+        }
+        row
     };
-    status.clusters.iter().map(nodes).collect::<Vec<_>>().join("\n")
+    let mut header = vec!["NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD"];
+    header.extend(deaf.then_some("HEARS US"));
+    header.push("SERVICE");
+    header.extend(mixed.then_some("SOFTWARE"));
+    let mut text = format!("{}: {}", cluster.name, count(cluster.nodes.len() as u64, "node"));
+    if !deaf && cluster.nodes.len() > 1 {
+        text.push_str("; all hear this one");
+    }
+    if !mixed && !software.is_empty() {
+        text.push_str(&format!("; {software}"));
+    }
+    let rows = cluster.nodes.iter().map(row).collect();
+    format!("{text}\n\n{}", table(&header, &[3, 4, 5], rows))
 }

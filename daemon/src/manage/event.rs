@@ -277,7 +277,7 @@ fn why(cause: &FenceCause, who: &impl Fn(&NodeId) -> Who) -> String {
         }
         FenceCause::Silent => "this node sent nothing for too long".to_owned(),
         FenceCause::Deaf => {
-            "all others fell silent at once, and nothing shows that this node can hear".to_owned()
+            "no other node is heard, and nothing shows that this one can hear".to_owned()
         }
         FenceCause::ForeignSeed(node) => {
             format!("{} runs the cluster under another hash seed", who(node))
