@@ -88,7 +88,7 @@ pub struct Supervisor {
     /// Interfaces that are not in use.
     pub(super) troubles: Troubles,
     /// Names of nodes, those that have gone included.
-    names: BTreeMap<NodeId, String>,
+    pub(super) names: BTreeMap<NodeId, String>,
     meter: Meter,
     /// What was counted of each configured cluster's notices.
     pub(super) observed: BTreeMap<String, Observed>,
@@ -322,17 +322,6 @@ impl Supervisor {
         } else {
             tracing::info!(cluster, "{text}");
         }
-    }
-
-    /// Keeps in mind who went without a word.
-    fn observe_lost(&mut self, cluster: &str, notice: &Notice) {
-        let (Notice::PeerGone { node, .. } | Notice::PeerAppeared { node, .. }) = notice else {
-            return;
-        };
-        let name = self.names.get(node).cloned().unwrap_or_default();
-        let patience = self.config.cluster(cluster).map(|config| config.timing.dead_after);
-        let lost = self.lost.entry(cluster.to_owned()).or_default();
-        lost.observe(notice, &name, patience.unwrap_or_default(), now());
     }
 
     /// Takes in how a check went.

@@ -1,9 +1,9 @@
-//! Interfaces of the clusters that are not in use, since when, and which one may be meant instead.
-//! In the main thread.
+//! What is wrong for longer, for whoever asks: interfaces of the clusters that are not in use, since
+//! when, and which one may be meant instead; nodes that went without a word. In the main thread.
 
 use std::collections::BTreeMap;
 
-use nlb_engine::Time;
+use nlb_engine::{Notice, Time};
 
 use super::clock::now;
 use super::supervisor::Supervisor;
@@ -65,6 +65,17 @@ fn meant(name: &str, beside: &[String], names: &[String]) -> Option<String> {
 }
 
 impl Supervisor {
+    /// Keeps in mind who went without a word.
+    pub(super) fn observe_lost(&mut self, cluster: &str, notice: &Notice) {
+        let (Notice::PeerGone { node, .. } | Notice::PeerAppeared { node, .. }) = notice else {
+            return;
+        };
+        let name = self.names.get(node).cloned().unwrap_or_default();
+        let patience = self.config.cluster(cluster).map(|config| config.timing.dead_after);
+        let lost = self.lost.entry(cluster.to_owned()).or_default();
+        lost.observe(notice, &name, patience.unwrap_or_default(), now());
+    }
+
     /// Brings what is known of the interfaces' troubles up to date.
     pub(super) fn look_at_interfaces(&mut self, config: &Config) {
         let configured = config.clusters.iter().flat_map(|one| &one.interfaces);
