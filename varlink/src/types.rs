@@ -94,7 +94,7 @@ pub struct Cluster {
 #[serde(default)]
 pub struct UnusedInterface {
     pub interface: String,
-    /// `absent`, `down`, `no-carrier` or `not-ethernet`.
+    /// `absent`, `down`, `no-carrier`, `not-ethernet` or `unfit`.
     pub trouble: String,
     /// The same in words.
     pub text: String,

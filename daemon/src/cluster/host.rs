@@ -112,6 +112,7 @@ impl Supervisor {
                 }
             }
         }
+        self.look_at_interfaces(&self.config.clone());
         if self.find_obstacles() || self.upkeep.withheld != withheld {
             self.tell_interfaces().await;
         }

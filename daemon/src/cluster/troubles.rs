@@ -21,7 +21,7 @@ fn trouble(link: Option<&LinkState>) -> Option<Trouble> {
         LinkState { mac: None, .. } => Some(Trouble::NotEthernet),
         LinkState { up: false, .. } => Some(Trouble::Down),
         LinkState { running: false, .. } => Some(Trouble::NoCarrier),
-        LinkState { .. } => None,
+        link => link.obstacle().map(|_| Trouble::Unfit),
     }
 }
 
@@ -130,7 +130,8 @@ mod tests {
             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
             up: true,
             running: true,
-            controller: None,
+            port_of: None,
+            bridge: None,
         }
     }
 

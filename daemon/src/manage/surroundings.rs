@@ -16,9 +16,16 @@ pub enum Trouble {
     Down,
     /// It has no carrier: no cable, or nobody at the other end.
     NoCarrier,
+    /// It is up, and nobody can be served on it all the same: a port of a bridge or bond, or a
+    /// bridge that br_netfilter looks into.
+    Unfit,
 }
 
 impl Trouble {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::Absent, Self::NotEthernet, Self::Down, Self::NoCarrier, Self::Unfit];
+
     /// A short name of it, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -27,6 +34,7 @@ impl Trouble {
             Self::NotEthernet => "not-ethernet",
             Self::Down => "down",
             Self::NoCarrier => "no-carrier",
+            Self::Unfit => "unfit",
         }
     }
 }
@@ -55,6 +63,11 @@ impl fmt::Display for Unused {
             Trouble::NotEthernet => write!(f, "{interface} is no Ethernet interface"),
             Trouble::Down => write!(f, "{interface} is down"),
             Trouble::NoCarrier => write!(f, "{interface} has no carrier"),
+            Trouble::Unfit => write!(
+                f,
+                "{interface} cannot be used: a port of a bridge or bond, or a bridge under \
+                 br_netfilter; nlbctl events says which"
+            ),
         }
     }
 }

@@ -148,8 +148,7 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
         Gauges(&["trouble"], |cluster| {
             let unused = &cluster.view.facts.unused;
             let count = |is| unused.iter().filter(|one| one.trouble == is).count() as f64;
-            let all = [Trouble::Absent, Trouble::NotEthernet, Trouble::Down, Trouble::NoCarrier];
-            all.map(|is| (vec![is.name().to_owned()], count(is))).into()
+            Trouble::ALL.map(|is| (vec![is.name().to_owned()], count(is))).into()
         }),
     ),
     metric(
