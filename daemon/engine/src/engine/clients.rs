@@ -190,6 +190,8 @@ pub(super) struct Waiting {
     gone: VecDeque<Gone>,
     /// Clients whose pins ended without a word: parts of snapshots did not name them.
     lost: Option<Gone>,
+    /// Sets that nobody asks any more: to drop a million addresses at once takes some 10 ms.
+    over: Vec<AddressSet>,
 }
 
 impl Waiting {
@@ -201,6 +203,7 @@ impl Waiting {
             doubt_rest: vec![Time::ZERO; BUCKETS],
             gone: VecDeque::new(),
             lost: None,
+            over: Vec::new(),
         }
     }
 
@@ -238,10 +241,65 @@ impl Waiting {
         }
     }
 
-    pub(super) fn remember_gone(&mut self, gone: Gone, now: Time) {
-        self.gone.retain(|gone| gone.expires > now);
-        if self.gone.len() >= GONE {
-            self.gone.pop_front();
+    /// Forgets what leaves no doubt any more.
+    pub(super) fn expire(&mut self, now: Time) {
+        if self.expiry().is_none_or(|at| at > now) {
+            return;
+        }
+        for gone in core::mem::take(&mut self.gone).into_iter().chain(self.lost.take()) {
+            if gone.expires <= now {
+                self.discard(gone.clients);
+            } else if gone.answered.is_some() {
+                self.gone.push_back(gone);
+            } else {
+                self.lost = Some(gone);
+            }
+        }
+    }
+
+    /// Drops a set, some at a time.
+    pub(super) fn discard(&mut self, set: AddressSet) {
+        if !set.is_empty() {
+            self.over.push(set);
+        }
+    }
+
+    /// Whether sets are still to be dropped.
+    pub(super) fn is_dropping(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Drops some of what is to be dropped, at most so many. How many that were.
+    pub(super) fn drop_some(&mut self, most: usize) -> usize {
+        let mut dropped = 0;
+        while dropped < most
+            && let Some(set) = self.over.last_mut()
+        {
+            if set.pop().is_some() {
+                dropped += 1;
+            } else {
+                self.over.pop();
+            }
+        }
+        dropped
+    }
+
+    /// How many ends of peers are remembered.
+    #[cfg(test)]
+    pub(super) fn ends(&self) -> usize {
+        self.gone.len()
+    }
+
+    /// When the next of that is to be forgotten.
+    pub(super) fn expiry(&self) -> Option<Time> {
+        self.all_gone().map(|gone| gone.expires).min()
+    }
+
+    pub(super) fn remember_gone(&mut self, gone: Gone) {
+        if self.gone.len() >= GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.discard(oldest.clients);
         }
         self.gone.push_back(gone);
     }
@@ -261,9 +319,10 @@ impl Waiting {
         self.gone.iter().chain(&self.lost)
     }
 
-    /// Clients remembered of ended peers.
+    /// Clients remembered of ended peers, and what is still to be dropped of them.
     pub(super) fn gone_clients(&self) -> usize {
-        self.all_gone().map(|gone| gone.clients.len()).sum()
+        let over = self.over.iter().map(AddressSet::len).sum::<usize>();
+        over + self.all_gone().map(|gone| gone.clients.len()).sum::<usize>()
     }
 
     /// Whether a peer that ended may have answered this packet.
@@ -280,4 +339,4 @@ image! { Clients { by_bucket, count } }
 image! { Walk { todo, stopped } }
 image! { Held { packet, arrival } }
 image! { Gone { limit, clients, answered, expires } }
-image! { Waiting { held, ready, doubt, doubt_rest, gone, lost } }
+image! { Waiting { held, ready, doubt, doubt_rest, gone, lost, over } }

@@ -54,8 +54,9 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(node) else { return };
         // Its last heartbeats name no version (SPEC 6.10.6): then those before count.
         let complete = peer.pins.behind.is_none() && peer.pins.holds(peer.says.pin_version);
+        let complete = complete && !peer.pins.lacks_some();
         let clients = peer.pins.void(peer.says.pin_version);
-        let answered = Some(core::mem::take(&mut peer.pins.answered));
+        let answered = core::mem::take(&mut peer.pins.answered);
         // It had released everything, and whom it kept is known.
         let left = peer.says.state == State::Leaving && peer.says.accepts.is_empty();
         let released = left && complete;
@@ -66,7 +67,10 @@ impl Engine {
         if !served && clients.is_empty() {
             return;
         }
-        self.waiting.remember_gone(Gone { limit, clients, answered, expires }, self.now);
+        if !clients.is_empty() || !answered.is_empty() {
+            let answered = Some(answered);
+            self.waiting.remember_gone(Gone { limit, clients, answered, expires });
+        }
         if released {
             return;
         }

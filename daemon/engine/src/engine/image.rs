@@ -15,6 +15,7 @@ use nlb_protocol::{
 
 use super::Engine;
 use super::addresses::AddressMap;
+use super::peers::Peer;
 use crate::config::{Config, Limits, Tables, Timing, make_table};
 use crate::manage::Counters;
 use crate::notice::{FenceCause, Notice};
@@ -386,7 +387,9 @@ impl Engine {
     /// Addresses that the engine remembers, which is what an image grows with.
     #[must_use]
     pub fn remembered(&self) -> usize {
-        let peers = self.peers.iter().map(|(_, peer)| peer.pins.clients.len());
-        self.clients.len() + self.log.len() + self.refused.len() + peers.sum::<usize>()
+        let pins = |peer: &Peer| peer.pins.clients.len() + peer.pins.twice.len();
+        let peers = self.peers.iter().map(|(_, peer)| pins(peer));
+        let gone = self.waiting.gone_clients();
+        self.clients.len() + self.log.len() + self.refused.len() + gone + peers.sum::<usize>()
     }
 }

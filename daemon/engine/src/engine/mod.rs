@@ -353,6 +353,8 @@ impl Engine {
         self.take_weight();
         self.refresh_view();
         self.watch_keepers();
+        self.waiting.expire(self.now);
+        self.take_pins_anew();
         self.move_buckets();
         self.settle_twice();
         self.step_leave();
@@ -360,6 +362,7 @@ impl Engine {
         self.step_restart();
         self.sweep_clients();
         self.settle_held();
+        self.drop_some();
         self.note_convergence();
     }
 

@@ -245,6 +245,15 @@ impl Engine {
         }
     }
 
+    /// Drops some of the clients that are remembered no more.
+    pub(super) fn drop_some(&mut self) {
+        if self.waiting.is_dropping() {
+            let room = self.slice();
+            let dropped = self.waiting.drop_some(room);
+            self.moving.spend(dropped);
+        }
+    }
+
     /// Whether all clients that a leaving node keeps are pinned.
     pub(super) fn pins_all(&mut self) -> bool {
         debug_assert_eq!(self.state, State::Leaving);

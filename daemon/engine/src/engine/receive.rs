@@ -241,12 +241,13 @@ impl Engine {
     }
 
     /// How many pins of others still find room.
-    fn pin_room(&self) -> usize {
+    pub(super) fn pin_room(&self) -> usize {
         let kept: usize = self.peers.iter().map(|(_, peer)| peer.pins.clients.len()).sum();
         self.config.limits.pins.saturating_sub(kept + self.waiting.gone_clients())
     }
 
     fn delta(&mut self, header: &Header, delta: &PinDelta) {
+        self.waiting.expire(self.now);
         let room = self.pin_room();
         let Some(peer) = self.peers.get_mut(header.node) else { return };
         let changes = peer.pins.apply(delta, room);
@@ -254,6 +255,7 @@ impl Engine {
     }
 
     fn part(&mut self, header: &Header, part: &PinSnapshot) {
+        self.waiting.expire(self.now);
         let (room, slice) = (self.pin_room(), self.config.limits.slice);
         let Some(peer) = self.peers.get_mut(header.node) else { return };
         let changes = peer.pins.take_part(part, room, slice);
@@ -326,7 +328,7 @@ impl Engine {
         let kept = |client: &IpAddr| self.clients.get(self.bucket(*client), *client).is_some();
         let twice: Vec<IpAddr> = pinned.iter().copied().filter(kept).collect();
         let Some(peer) = self.peers.get_mut(node) else { return };
-        peer.pins.twice.extend(twice);
+        twice.into_iter().for_each(|client| peer.pins.note_twice(client));
         self.settle_twice();
     }
 
@@ -340,11 +342,9 @@ impl Engine {
             let room = self.slice();
             let Some(peer) = self.peers.get_mut(node) else { return };
             let some: Vec<IpAddr> =
-                peer.pins.twice.drain(..room.min(peer.pins.twice.len())).collect();
-            let kept: Vec<IpAddr> =
-                some.iter().copied().filter(|client| peer.pins.clients.contains(*client)).collect();
+                core::iter::from_fn(|| peer.pins.twice.pop()).take(room).collect();
             self.moving.spend(some.len());
-            kept.into_iter().for_each(|client| self.pinned_by_peer(node, client));
+            some.into_iter().for_each(|client| self.pinned_by_peer(node, client));
         }
     }
 }

@@ -7,12 +7,12 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 
 use super::Engine;
+use super::addresses::AddressSet;
 use super::image::image;
 use super::replica::Changes;
 use crate::config::Limits;
@@ -22,9 +22,9 @@ use crate::time::Time;
 #[derive(Debug, Clone, Hash, Default)]
 pub(super) struct Refused {
     /// Refused since `turned`.
-    young: BTreeSet<IpAddr>,
+    young: AddressSet,
     /// Refused before.
-    old: BTreeSet<IpAddr>,
+    old: AddressSet,
     turned: Time,
     /// Peers that are about to lose their clients, whose clients nobody is refused for.
     ending: Vec<NodeId>,
@@ -40,27 +40,34 @@ impl Refused {
     }
 
     fn contains(&self, client: IpAddr) -> bool {
-        self.young.contains(&client) || self.old.contains(&client)
+        self.young.contains(client) || self.old.contains(client)
     }
 
-    fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
+    /// Nobody is; gives who was.
+    fn clear(&mut self) -> [AddressSet; 2] {
+        [core::mem::take(&mut self.young), core::mem::take(&mut self.old)]
     }
 
-    /// Takes a client up, if there is room. An entry of the kernel lasts no longer than `life`.
-    fn insert(&mut self, client: IpAddr, now: Time, life: Duration) -> bool {
+    /// Time passes: an entry of the kernel lasts no longer than `life`. Gives who was refused before
+    /// that.
+    fn turn(&mut self, now: Time, life: Duration) -> [AddressSet; 2] {
         let age = now.since(self.turned);
-        if age >= life {
-            self.old = core::mem::take(&mut self.young);
-            self.turned = now;
+        if age < life {
+            return [AddressSet::default(), AddressSet::default()];
         }
+        self.turned = now;
+        let young = core::mem::take(&mut self.young);
         if age >= life * 2 {
-            self.old.clear();
+            return [young, core::mem::take(&mut self.old)];
         }
+        [core::mem::replace(&mut self.old, young), AddressSet::default()]
+    }
+
+    /// Takes a client up, if there is room.
+    fn insert(&mut self, client: IpAddr) -> bool {
         let room = self.young.len() < Limits::REFUSED / 2;
         if room {
-            self.young.insert(client);
+            self.young.insert(client, ());
         }
         room
     }
@@ -76,7 +83,9 @@ impl Engine {
         }
         // The verdict takes effect a frame delay after it was decided at the latest (SPEC 7.2).
         let life = self.config.refusal() + self.config.timing.dead_after;
-        self.refused.insert(client, self.now, life)
+        let over = self.refused.turn(self.now, life);
+        over.into_iter().for_each(|set| self.waiting.discard(set));
+        self.refused.insert(client)
     }
 
     /// Whether a peer may be about to lose its clients: packets of theirs must reach the stage.
@@ -108,7 +117,8 @@ impl Engine {
     /// Every client's packets must reach the stage.
     pub(super) fn reopen(&mut self) {
         if !self.refused.is_empty() {
-            self.refused.clear();
+            let over = self.refused.clear();
+            over.into_iter().for_each(|set| self.waiting.discard(set));
             self.kernel.reopen();
         }
     }

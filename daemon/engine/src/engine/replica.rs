@@ -6,14 +6,20 @@ use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 
 use nlb_protocol::PinVersion;
-use nlb_protocol::frame::{PinDelta, PinEntry, PinSnapshot, PinWant};
+use nlb_protocol::frame::{PinDelta, PinEntry, PinSnapshot, PinWant, State};
 
+use super::Engine;
 use super::addresses::AddressSet;
 use super::image::image;
+use super::peers::Peer;
 use crate::time::Time;
 
 /// Answered packets that are remembered of one peer.
 pub(super) const ANSWERED: usize = 4096;
+
+/// A set some of whose pins found no room is asked for again at most once in so long: it may have
+/// a million clients.
+const RENEWAL: Duration = Duration::from_secs(60);
 
 /// A peer's log as far as this node holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -26,9 +32,13 @@ pub(super) struct Replica {
     shown: u64,
     pub(super) clients: AddressSet,
     pub(super) answered: Answered,
-    /// Pinned since the copy was last complete, and kept by this node too: looked at when it is
-    /// complete again.
-    pub(super) twice: VecDeque<IpAddr>,
+    /// Of these, pinned since the copy was last complete, and kept by this node too: looked at when
+    /// it is complete again.
+    pub(super) twice: AddressSet,
+    /// Pins that found no room since the set was last begun, and when it was last taken anew for
+    /// such.
+    lacking: usize,
+    renewed: Option<Time>,
     /// When a part of the set was last taken up: it says nothing of packets answered before.
     pub(super) snapshot: Time,
     /// Since when the peer names more than is held, and nothing came of it.
@@ -78,7 +88,7 @@ impl Replica {
                 match *entry {
                     PinEntry::Pin(client) => self.insert(client, &mut room, &mut changes),
                     PinEntry::Unpin(client) => {
-                        if self.clients.remove(client).is_some() {
+                        if self.remove(client) {
                             changes.unpinned.push(client);
                             room = room.saturating_add(1);
                         }
@@ -98,11 +108,43 @@ impl Replica {
         }
         if *room == 0 {
             changes.unusable += 1;
+            self.lacking = self.lacking.saturating_add(1);
             return;
         }
         *room -= 1;
         self.clients.insert(client, ());
         changes.pinned.push(client);
+    }
+
+    /// This node keeps the client too, if it is still pinned.
+    pub(super) fn note_twice(&mut self, client: IpAddr) {
+        if self.clients.contains(client) {
+            self.twice.insert(client, ());
+        }
+    }
+
+    fn remove(&mut self, client: IpAddr) -> bool {
+        self.twice.remove(client);
+        self.clients.remove(client).is_some()
+    }
+
+    /// Whether pins found no room: not everybody is known whom the peer keeps.
+    pub(super) fn lacks_some(&self) -> bool {
+        self.lacking > 0
+    }
+
+    /// Whether the set is worth being asked for once more, now that there is `room` of `all`.
+    fn is_to_be_renewed(&self, room: usize, all: usize, now: Time) -> bool {
+        let lately = self.renewed.is_some_and(|at| now.since(at) < RENEWAL);
+        self.lacks_some() && room >= self.lacking.min(all.div_ceil(8)) && !lately
+    }
+
+    /// The set is asked for from its beginning. What is held stays meanwhile.
+    fn renew(&mut self, now: Time) {
+        self.missing = Some(PinSnapshot::START);
+        self.renewed = Some(now);
+        self.behind = Some(now);
+        self.moved = None;
     }
 
     /// Takes up a part of the set if it continues what is held, or begins it where the changes can
@@ -129,6 +171,9 @@ impl Replica {
             self.version = part.version.0;
         }
         self.shown = self.shown.max(part.version.0);
+        if at == PinSnapshot::START {
+            self.lacking = 0;
+        }
         let end = self.drop_absent(part, at, slice, &mut changes);
         let within = |client: &&IpAddr| **client >= at && end.is_none_or(|end| **client < end);
         for client in part.clients.iter().filter(within) {
@@ -161,7 +206,7 @@ impl Replica {
             }
         }
         for client in &changes.lost {
-            self.clients.remove(*client);
+            self.remove(*client);
         }
         end
     }
@@ -172,6 +217,7 @@ impl Replica {
         self.missing = None;
         self.shown = 0;
         self.behind = None;
+        self.lacking = 0;
         self.twice.clear();
         core::mem::take(&mut self.clients)
     }
@@ -226,6 +272,30 @@ impl Replica {
     }
 }
 
+impl Engine {
+    /// There is room again: the log of a peer some of whose pins found none is taken up anew, one
+    /// at a time.
+    pub(super) fn take_pins_anew(&mut self) {
+        if !self.peers.iter().any(|(_, peer)| peer.pins.lacks_some()) {
+            return;
+        }
+        let (room, all, now) = (self.pin_room(), self.config.limits.pins, self.now);
+        let renews = |peer: &Peer| peer.pins.renewed.is_some() && peer.pins.missing.is_some();
+        if room == 0 || self.peers.iter().any(|(_, peer)| renews(peer)) {
+            return;
+        }
+        let wanted = |peer: &Peer| {
+            matches!(peer.says.state, State::Active | State::Draining)
+                && peer.pins.holds(peer.says.pin_version)
+                && peer.pins.is_to_be_renewed(room, all, now)
+        };
+        let next = self.peers.iter().find(|(_, peer)| wanted(peer)).map(|(node, _)| node);
+        if let Some(peer) = next.and_then(|node| self.peers.get_mut(node)) {
+            peer.pins.renew(now);
+        }
+    }
+}
+
 /// The packets that a peer said it answered: the latest of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Answered {
@@ -245,6 +315,10 @@ impl Answered {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     pub(super) fn contains(&self, fingerprint: u64) -> bool {
         self.known.contains(&fingerprint)
     }
@@ -252,7 +326,7 @@ impl Answered {
 
 image! {
     Replica {
-        version, missing, shown, clients, answered, twice, snapshot, behind, asked, moved,
+        version, missing, shown, clients, answered, twice, lacking, renewed, snapshot, behind, asked, moved,
         acknowledged,
     }
 }

@@ -21,6 +21,10 @@ impl Engine {
         self.drain_deadline(&mut note);
         self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
+        self.waiting.expiry().into_iter().for_each(&mut note);
+        if self.waiting.is_dropping() {
+            note(self.moving.next());
+        }
         self.ill_deadline().into_iter().for_each(&mut note);
         self.retry_at.into_iter().for_each(&mut note);
         if self.weight != self.weight_wanted {

@@ -129,7 +129,8 @@ fn pins_beyond_the_bound_are_counted() {
     };
     assert_eq!(pin(&mut segment, 0..25), (10, 15));
     (0..5).for_each(|number| segment.node(1).log.unpin(client(number)));
-    assert_eq!(pin(&mut segment, 30..33), (8, 15));
+    // Three and, when the set is taken anew, two of those that found no room before.
+    assert_eq!(pin(&mut segment, 30..33), (10, 28));
 }
 
 /// A third node that joins two, of which the first keeps so many pins; its frames may be lost.
@@ -185,4 +186,60 @@ fn a_peer_whose_log_never_completes_does_not_keep_a_node_from_joining() {
     };
     let (took, holds) = joins(100_000, broken);
     assert!(!holds && took >= SECOND * 2 && took < SECOND * 5, "{took:?}");
+}
+
+/// SPEC 6.2: the clients of a peer that ended take room for *hold*, and no longer; then those that
+/// found none are taken.
+#[test]
+fn pins_that_found_no_room_are_taken_when_there_is_some() {
+    let limits = Limits { pins: 10, ..Limits::default() };
+    let configs = [Config { limits, ..config(1) }, config(2), config(3)];
+    let mut segment = Segment::of(configs.into_iter(), Time::from_nanos(60_000_000_000));
+    segment.run(SECOND * 2);
+    (0..10).for_each(|number| segment.node(2).log.pin(client(number)));
+    segment.run(SECOND);
+    segment.nodes[2] = None;
+    segment.run(SECOND * 3 / 2);
+    (20..25).for_each(|number| segment.node(1).log.pin(client(number)));
+    segment.run(SECOND / 5);
+    let held = |segment: &mut Segment| {
+        let peer = segment.node(0).peers.get(NodeId(2)).expect("heard");
+        (peer.pins.clients.len(), peer.pins.lacks_some())
+    };
+    assert_eq!((segment.node(0).waiting.gone_clients(), held(&mut segment)), (10, (0, true)));
+    segment.run(SECOND * 2);
+    assert_eq!((segment.node(0).waiting.gone_clients(), held(&mut segment)), (0, (5, false)));
+    assert!(segment.node(0).keeper(client(20)) == Some(NodeId(2)));
+}
+
+/// Whoever leaves ends twice, with its farewell and when it is dead; what is empty is not
+/// remembered.
+#[test]
+fn ends_that_leave_no_doubt_take_no_room() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    let now = segment.now;
+    segment.node(1).handle_command(crate::manage::Command::Leave, now).expect("not leaving");
+    segment.run(SECOND * 3);
+    assert_eq!(segment.node(0).waiting.ends(), 0);
+}
+
+/// I6: a peer that names a version that never comes, and pins and unpins one client for ever.
+#[test]
+fn a_client_that_is_pinned_again_and_again_is_noted_once() {
+    let mut segment = Segment::new(2);
+    segment.run(SECOND * 2);
+    let (now, client) = (segment.now, client(1));
+    let engine = segment.node(0);
+    engine.clients.insert(engine.bucket(client), client, now);
+    engine.peers.get_mut(NodeId(2)).expect("heard").says.pin_version = PinVersion(1 << 40);
+    for round in 0..100 {
+        let entries = [PinEntry::Unpin(client), PinEntry::Pin(client)].repeat(20);
+        let first = PinVersion(1 + 40 * round);
+        let message = Message::PinDelta(PinDelta { first, entries });
+        let mut frame = frame(SECOND_NODE.0, SECOND_NODE.1, message);
+        frame.header.sequence.0 += round;
+        engine.handle_frame(frame, now, now);
+        assert_eq!(engine.peers.get(NodeId(2)).expect("heard").pins.twice.len(), 1);
+    }
 }

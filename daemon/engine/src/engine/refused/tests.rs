@@ -78,19 +78,24 @@ fn a_pin_that_ends_ends_refusals() {
     assert_eq!(segment.packet(1001, client)[1], Verdict::Accept);
 }
 
+fn insert(refused: &mut Refused, client: IpAddr, now: Time) -> bool {
+    refused.turn(now, SECOND);
+    refused.insert(client)
+}
+
 #[test]
 fn who_was_refused_is_remembered_for_a_life_and_within_bounds() {
     let mut refused = Refused::default();
     let begin = Time::from_nanos(1_000_000_000_000);
     let half = u32::try_from(Limits::REFUSED / 2).expect("a bound of 32 bits");
     for number in 0..half {
-        assert!(refused.insert(address(number), begin, SECOND));
+        assert!(insert(&mut refused, address(number), begin));
     }
-    assert!(!refused.insert(address(half), begin, SECOND), "full");
-    assert!(refused.insert(address(half), begin + SECOND, SECOND));
+    assert!(!insert(&mut refused, address(half), begin), "full");
+    assert!(insert(&mut refused, address(half), begin + SECOND));
     assert!(refused.contains(address(0)), "an entry may last a life");
-    assert!(refused.insert(address(0), begin + SECOND * 2, SECOND));
+    assert!(insert(&mut refused, address(0), begin + SECOND * 2));
     assert!(refused.contains(address(half)) && !refused.contains(address(1)));
-    assert!(refused.insert(address(1), begin + SECOND * 5, SECOND));
+    assert!(insert(&mut refused, address(1), begin + SECOND * 5));
     assert!(refused.contains(address(1)) && !refused.contains(address(half)));
 }
