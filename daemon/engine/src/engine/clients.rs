@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use core::ops::Bound;
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use nlb_protocol::ids::BUCKETS;
@@ -15,6 +16,12 @@ use crate::time::Time;
 
 /// Ended peers whose clients are still remembered.
 const GONE: usize = 64;
+
+/// So many held packets are looked at whenever anything changes; more, at most once in [`LOOK`].
+const FEW: usize = 16;
+/// Long enough that 4096 held packets leave most of the time to heartbeats, and too short for
+/// anybody to notice.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A client that this node keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,6 +199,9 @@ pub(super) struct Waiting {
     lost: Option<Gone>,
     /// Sets that nobody asks any more: to drop a million addresses at once takes some 10 ms.
     over: Vec<AddressSet>,
+    /// When the held packets were last looked at, and whether some wait for the next look.
+    looked: Time,
+    unlooked: bool,
 }
 
 impl Waiting {
@@ -204,6 +214,8 @@ impl Waiting {
             gone: VecDeque::new(),
             lost: None,
             over: Vec::new(),
+            looked: Time::ZERO,
+            unlooked: false,
         }
     }
 
@@ -284,6 +296,27 @@ impl Waiting {
         dropped
     }
 
+    /// Whether the held packets are to be looked at now: where there are many, they were not
+    /// within the last [`LOOK`].
+    pub(super) fn begin_look(&mut self, now: Time) -> bool {
+        let due = self.held.len() <= FEW || now >= self.looked + LOOK;
+        if due {
+            self.looked = now;
+        }
+        self.unlooked = !due;
+        due
+    }
+
+    /// Some could not be looked at.
+    pub(super) fn look_again(&mut self) {
+        self.unlooked = true;
+    }
+
+    /// When held packets are to be looked at although nothing changed.
+    pub(super) fn look_at(&self) -> Option<Time> {
+        self.unlooked.then(|| self.looked + LOOK)
+    }
+
     /// How many ends of peers are remembered.
     #[cfg(test)]
     pub(super) fn ends(&self) -> usize {
@@ -339,4 +372,4 @@ image! { Clients { by_bucket, count } }
 image! { Walk { todo, stopped } }
 image! { Held { packet, arrival } }
 image! { Gone { limit, clients, answered, expires } }
-image! { Waiting { held, ready, doubt, doubt_rest, gone, lost, over } }
+image! { Waiting { held, ready, doubt, doubt_rest, gone, lost, over, looked, unlooked } }

@@ -22,6 +22,7 @@ impl Engine {
         self.restart_deadlines(&mut note);
         self.hold_deadline().into_iter().for_each(&mut note);
         self.waiting.expiry().into_iter().for_each(&mut note);
+        self.waiting.look_at().into_iter().for_each(&mut note);
         if self.waiting.is_dropping() {
             note(self.moving.next());
         }
@@ -52,6 +53,7 @@ impl Engine {
         let plan = !retrying && self.kernel.wants(&self.wanted_filter());
         // Only `handle_timeout` judges silence, so it is called again while there is some.
         let unjudged = !self.silent_peers().is_empty() || self.is_receiver_unjudged();
-        plan || !self.waiting.ready.is_empty() || unjudged
+        let unlooked = self.waiting.look_at().is_some_and(|at| at <= self.now);
+        plan || !self.waiting.ready.is_empty() || unjudged || unlooked
     }
 }
