@@ -88,6 +88,10 @@ impl Clients {
         self.count
     }
 
+    pub(super) fn len_of(&self, bucket: Bucket) -> usize {
+        self.by_bucket[bucket.index()].len()
+    }
+
     /// Whether every bucket has its place: not so in an image that somebody made up.
     pub(super) fn is_whole(&self) -> bool {
         let all = self.by_bucket.iter().map(AddressMap::len).sum::<usize>();

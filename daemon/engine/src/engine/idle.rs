@@ -70,20 +70,30 @@ impl Engine {
         if due == 0 {
             return;
         }
-        // What could not be done in time is not made up for.
-        self.swept.at = self.now;
-        for _ in 0..due {
+        // The rest of a slice is for what is moved.
+        let most = self.slice() / 4;
+        let mut looked = 0;
+        let mut behind = None;
+        for bucket in 0..due {
             if self.swept.question.len() >= QUESTION {
-                return;
+                break;
             }
-            self.sweep_bucket();
+            if looked > most {
+                behind = u32::try_from(due - bucket).ok();
+                break;
+            }
+            looked += self.sweep_bucket();
         }
+        self.moving.spend(looked);
+        // But for that, what could not be done in time is not made up for.
+        self.swept.at = self.now.before(step * behind.unwrap_or(0));
     }
 
-    fn sweep_bucket(&mut self) {
+    /// Looks through the next bucket; how many clients are in it.
+    fn sweep_bucket(&mut self) -> usize {
         let bucket = Bucket::all().nth(self.swept.next);
         self.swept.next = (self.swept.next + 1) % BUCKETS;
-        let Some(bucket) = bucket else { return };
+        let Some(bucket) = bucket else { return 0 };
         let (now, after) = (self.now, self.doubtful_after());
         let doubtful = |client: &IpAddr| {
             self.clients.get(bucket, *client).is_some_and(|c| now.since(c.seen) >= after)
@@ -91,6 +101,7 @@ impl Engine {
         let room = QUESTION.saturating_sub(self.swept.question.len());
         let found: Vec<IpAddr> = self.clients.of(bucket).filter(doubtful).take(room).collect();
         self.swept.question.extend(found);
+        self.clients.len_of(bucket)
     }
 
     /// The clients that the engine wants to know something of, unless it waits for an answer.
