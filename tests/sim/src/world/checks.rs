@@ -17,7 +17,7 @@ impl World {
     #[must_use]
     pub fn between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
         let timing = self.schedule.timing();
-        let settle = nanos(timing.rights() + timing.heartbeat);
+        let settle = nanos(timing.rights() + timing.heartbeat) + self.transfer();
         // A kernel that goes on without its process, and nobody to tell of it.
         let unknown = self.unknown_until(one, other);
         if self.now < unknown {
@@ -35,6 +35,14 @@ impl World {
             _ => Between::OneWay,
         };
         (between, age)
+    }
+
+    /// How long two nodes may take to tell each other whom they keep and to look at that, where
+    /// they do little at a time (SPEC 6.9).
+    fn transfer(&self) -> u64 {
+        let limits = self.schedule.limits;
+        let slices = self.clients.len() / limits.slice.min(limits.backlog);
+        2 * slices as u64 * MS
     }
 
     /// A node answers a packet.
@@ -140,7 +148,8 @@ impl World {
 
     /// Whether nodes may have no room for a pin of their peers: such a client may move (SPEC 6.2).
     fn may_lack_pins(&self) -> bool {
-        self.schedule.limits.pins < self.clients.len()
+        // One pinned on both sides of a partition counts for each, and so do those of ended peers.
+        self.schedule.limits.pins < self.clients.len() * self.nodes.len() * 2
     }
 
     /// After a partition a client that two keep goes on with one of them (SPEC 6.7.7): who gives
