@@ -72,10 +72,12 @@ impl Engine {
         let now = self.now;
         let before = core::mem::take(&mut self.membership.unheard);
         let recent = self.config.timing.dead_after;
-        let missing = |node: &NodeId| !named.contains_key(node) && !self.peers.contains(*node);
-        let ended = |node: &NodeId| missing(node) && !self.peers.ended_lately(*node, recent, now);
+        let missing =
+            |life: &(NodeId, u32)| !named.contains_key(life) && !self.peers.contains(life.0);
+        let ended =
+            |life: &(NodeId, u32)| missing(life) && !self.peers.ended_lately(life.0, recent, now);
         let ended = before.keys().any(ended);
-        let lost = before.iter().filter(|(node, _)| missing(node)).map(|(_, unheard)| *unheard);
+        let lost = before.iter().filter(|(life, _)| missing(life)).map(|(_, unheard)| *unheard);
         let lost: Vec<Unheard> = lost.collect();
         if ended {
             // Whoever is named no more was never heard here: when it ceased to answer is not
@@ -84,13 +86,15 @@ impl Engine {
         }
         self.membership.unheard = named
             .into_iter()
-            .map(|(node, new)| match before.get(&node) {
+            .map(|(life, new)| match before.get(&life) {
                 Some(known) if later16(new.ack.sequence_low, known.ack.sequence_low) => {
-                    (node, Unheard { since: known.since, ..new })
+                    let still = now.since(known.rose) >= self.config.timing.late();
+                    let rising = known.rising.filter(|_| !still).or(Some(now));
+                    (life, Unheard { since: known.since, rising, ..new })
                 }
                 // What is said of it anew is hearsay: it lengthens nothing.
-                Some(known) => (node, Unheard { via: new.via, ..*known }),
-                None => (node, new),
+                Some(known) => (life, Unheard { via: new.via, ..*known }),
+                None => (life, new),
             })
             .collect();
         self.note_away(&lost);
@@ -98,14 +102,14 @@ impl Engine {
 
     /// Who is named by peers that are fresh, and not heard: by whom, and the latest of its
     /// heartbeats that anybody named.
-    fn named_unheard(&self) -> BTreeMap<NodeId, Unheard> {
+    fn named_unheard(&self) -> BTreeMap<(NodeId, u32), Unheard> {
         let now = self.now;
-        let mut named: BTreeMap<NodeId, Unheard> = BTreeMap::new();
+        let mut named: BTreeMap<(NodeId, u32), Unheard> = BTreeMap::new();
         for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
             for ack in &peer.strangers {
                 let until = peer.heard + peer.says.hold;
-                let new = Unheard { since: now, via, ack: *ack, rose: now, until };
-                let latest = named.entry(ack.node).or_insert(new);
+                let new = Unheard { since: now, via, ack: *ack, rose: now, rising: None, until };
+                let latest = named.entry((ack.node, ack.incarnation_low)).or_insert(new);
                 if later16(ack.sequence_low, latest.ack.sequence_low) {
                     latest.ack = *ack;
                 }
@@ -125,9 +129,9 @@ impl Engine {
         if self.leave.is_over() {
             return None;
         }
-        let (mine, twin) = (self.config.incarnation, &self.membership.twin);
+        let mine = self.config.incarnation;
         let serves = matches!(self.state, State::Active | State::Draining | State::Restarting);
-        if (fenced || serves) && twin.ousts(mine, self.now, timing.dead_after) {
+        if (fenced || serves) && self.twins().any(|twin| twin.ousts(mine)) {
             return Some(FenceCause::OwnNodeId);
         }
         if self.membership.deaf && (fenced || serves) {
@@ -145,7 +149,7 @@ impl Engine {
             fenced && peer.says.state == State::Leaving && !peer.hears_us() && !has_parted(peer)
         };
         for (node, peer) in self.peers.iter() {
-            let asked = machine::counts(peer.says.state) || keeps(peer) || self.is_taking_up(peer);
+            let asked = machine::counts(peer.says.state) || keeps(peer) || peer.takes_up();
             if asked && let Some(cause) = self.unheard_by(node, peer) {
                 return Some(cause);
             }
@@ -154,8 +158,8 @@ impl Engine {
         // Who sends nothing to those who name it either is on its way out.
         let goes_on = |unheard: &Unheard| self.now.since(unheard.rose) < timing.late();
         let unheard = self.membership.unheard.iter().filter(|(_, unheard)| goes_on(unheard));
-        let lower = unheard.filter(|(node, _)| **node < self.config.node);
-        for (node, unheard) in lower {
+        let lower = unheard.filter(|((node, _), _)| *node < self.config.node);
+        for ((node, _), unheard) in lower {
             if fenced || self.now.since(unheard.since) >= grace {
                 return Some(FenceCause::PartialConnectivity { node: *node, via: unheard.via });
             }
@@ -166,13 +170,19 @@ impl Engine {
     /// R6: whether this peer, which takes part, does not hear this node.
     fn unheard_by(&self, node: NodeId, peer: &Peer) -> Option<FenceCause> {
         let timing = &self.config.timing;
+        let known = self.now.since(peer.appeared) >= self.acquaintance(peer);
+        if peer.takes_up() && !known {
+            // It names whom the process before it heard.
+            return None;
+        }
         let Some(acked) = peer.acked else {
-            let known = self.now.since(peer.appeared) >= self.acquaintance(peer);
             // Whoever served while this node was away had known it.
             let served = matches!(peer.says.state, State::Active | State::Draining);
             let forgot = self.state == State::Restarting && served;
             let at_once = self.state == State::Fenced || forgot;
-            return (known || at_once).then_some(FenceCause::Unheard(node));
+            // A frame that strayed across a cut, or was recorded, is nobody who goes on sending.
+            let sends = self.is_fresh(peer);
+            return (sends && (known || at_once)).then_some(FenceCause::Unheard(node));
         };
         let active = peer.says.state == State::Active;
         if active && peer.says.seed != self.seed && node < self.config.node {
@@ -185,12 +195,6 @@ impl Engine {
             .then_some(FenceCause::StaleAcknowledgement(node))
     }
 
-    /// Whether a peer's next process goes on with its life, and still says so: not when it is deaf
-    /// and therefore stopped.
-    fn is_taking_up(&self, peer: &Peer) -> bool {
-        peer.takes_up() && self.is_fresh(peer)
-    }
-
     /// How long a peer may be heard before it must hear this node. One that takes up a life speaks
     /// before it has listened, and may turn out to be deaf: it is active later than this.
     pub(super) fn acquaintance(&self, peer: &Peer) -> Duration {
@@ -201,8 +205,13 @@ impl Engine {
 
     /// R8: whether the group is smaller than it must be to serve.
     fn too_few(&self) -> Option<FenceCause> {
-        let serving = matches!(self.state, State::Active | State::Draining | State::Fenced);
-        (serving && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
+        let concerned = match self.state {
+            State::Active | State::Draining | State::Fenced => true,
+            // Nobody may wait for one that does not come any further.
+            State::Joining => self.has_joined_for_long(),
+            State::Restarting | State::Leaving => false,
+        };
+        (concerned && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
     }
 }
 

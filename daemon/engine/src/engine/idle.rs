@@ -125,7 +125,9 @@ impl Engine {
         // What was admitted just before the kernel was asked may not have been in it.
         let settled = self.config.timing.dead_after;
         let (now, after) = (self.now, self.doubtful_after());
-        let (offload, leaving) = (self.config.offload, self.leave.diverts());
+        // Nothing changes any more in the log of one that is about to end.
+        let stays = !self.leave.diverts() && !self.restart.is_going();
+        let offload = self.config.offload;
         for finding in findings {
             let bucket = self.bucket(finding.client);
             let Some(client) = self.clients.get_mut(bucket, finding.client) else { continue };
@@ -143,7 +145,7 @@ impl Engine {
                 if offload {
                     self.kernel.renew(finding.client);
                 }
-            } else if over && !leaving {
+            } else if over && stays {
                 self.clients.remove(bucket, finding.client);
                 self.log.unpin(finding.client);
             }

@@ -8,9 +8,9 @@ use nlb_protocol::{NodeId, Sequence};
 use super::Engine;
 use super::image::image;
 use super::machine::{self, Event};
-use super::peers::Peer;
+use super::peers::{Peer, incarnation_low};
 use super::restart::Restart;
-use super::twin::Twin;
+use super::twin::{Other, Twin};
 use crate::notice::{FenceCause, Notice};
 use crate::time::Time;
 
@@ -27,8 +27,8 @@ pub(super) struct Membership {
     pub(super) active_since: Time,
     /// When a fence cause was last seen.
     pub(super) fenced_at: Time,
-    /// Nodes that others name and this node does not hear.
-    pub(super) unheard: BTreeMap<NodeId, Unheard>,
+    /// Nodes that others name and this node does not hear, each of their lives.
+    pub(super) unheard: BTreeMap<(NodeId, u32), Unheard>,
     /// Since when nobody is heard, if so.
     alone_since: Option<Time>,
     /// Something came off the wire since then.
@@ -50,6 +50,8 @@ pub(super) struct Unheard {
     pub(super) ack: PeerAck,
     /// When that last rose.
     pub(super) rose: Time,
+    /// Since when it has been rising, without having been still for long.
+    pub(super) rising: Option<Time>,
     /// Until when those that named it then keep it, if it restarts (SPEC 6.11.3h).
     pub(super) until: Time,
 }
@@ -239,6 +241,10 @@ impl Engine {
     /// it hears, and nobody takes it for deaf. If it is, it stays silent: those who hear it and are
     /// not named would all fence, and nobody would serve.
     pub(super) fn may_speak(&self) -> bool {
+        // Peers would take it for another life of the node that serves under this id.
+        if matches!(self.state, State::Joining | State::Fenced) && self.is_barred() {
+            return false;
+        }
         if self.state != State::Joining {
             return true;
         }
@@ -262,6 +268,13 @@ impl Engine {
         }
     }
 
+    /// Whether a joining node has said so for as long as joining takes at most (SPEC 6.3.6b).
+    pub(super) fn has_joined_for_long(&self) -> bool {
+        let timing = &self.config.timing;
+        let said = self.membership.said.filter(|_| self.membership.said_left);
+        said.is_some_and(|(at, _)| self.now.since(at) >= timing.dead_after + timing.heartbeat)
+    }
+
     /// Whether everyone whom the peers name is heard.
     fn hears_all_named(&self) -> bool {
         let mut fresh = self.peers.iter().filter(|(_, peer)| self.is_fresh(peer));
@@ -274,8 +287,7 @@ impl Engine {
         if self.restart.is_going() || self.waits_for_return() {
             return false;
         }
-        let Some((said_at, said)) = self.membership.said.filter(|_| self.membership.said_left)
-        else {
+        let Some((_, said)) = self.membership.said.filter(|_| self.membership.said_left) else {
             return false;
         };
         let asked = |peer: &Peer| {
@@ -286,7 +298,7 @@ impl Engine {
             .peers
             .iter()
             .all(|(_, peer)| !asked(peer) || peer.acked.is_some_and(|acked| acked >= said));
-        let full = self.now.since(said_at) >= timing.dead_after + timing.heartbeat;
+        let full = self.has_joined_for_long();
         let listened = self.now.since(self.membership.joining_since) >= timing.heartbeat * 2;
         let active = self.peers.iter().any(|(_, peer)| peer.says.state == State::Active);
         let short = listened && active && self.hears_all_named();
@@ -307,19 +319,40 @@ impl Engine {
     }
 
     /// Whether those that are named and not heard may be left alone: they have higher ids, and go
-    /// on sending, as a second heartbeat of theirs that was named shows. One that does not is about to end, or restarts and still has clients whose
-    /// pins this node does not hold.
+    /// on sending, as later heartbeats of theirs that were named show. One that does not is about to
+    /// end, or restarts and still has clients whose pins this node does not hold; one that has just
+    /// begun to may be heard here in a moment.
     fn hears_enough(&self) -> bool {
-        let late = self.config.timing.late();
+        let timing = &self.config.timing;
         let mut unheard = self.membership.unheard.iter();
-        let goes_on = |it: &Unheard| it.rose > it.since && self.now.since(it.rose) < late;
-        unheard.all(|(node, it)| *node > self.config.node && goes_on(it))
+        let goes_on = |it: &Unheard| {
+            let long = |since| self.now.since(since) >= timing.heartbeat * 2;
+            self.now.since(it.rose) < timing.late() && it.rising.is_some_and(long)
+        };
+        unheard.all(|((node, _), it)| *node > self.config.node && goes_on(it))
     }
 
     /// Whether another machine with this node's id keeps it from joining.
     pub(super) fn is_barred(&self) -> bool {
-        let dead_after = self.config.timing.dead_after;
-        self.membership.twin.bars(self.config.incarnation, self.now, dead_after)
+        self.twins().any(|twin| twin.bars(self.config.incarnation))
+    }
+
+    /// Other machines with this node's id. A recording of an earlier life is none: if somebody is
+    /// heard, he would hear it.
+    pub(super) fn twins(&self) -> impl Iterator<Item = &Other> + '_ {
+        let me = self.config.node;
+        let hears = move |low: u32| {
+            let mut fresh = self.peers.iter().filter(|(_, peer)| self.is_fresh(peer));
+            fresh.any(|(_, peer)| {
+                let mut named = peer.says.peers.iter();
+                named.any(|ack| ack.node == me && ack.incarnation_low == low)
+            })
+        };
+        let present = self.membership.twin.present(self.now, self.config.timing.dead_after);
+        present.filter(move |twin| {
+            let low = incarnation_low(twin.incarnation);
+            twin.incarnation == self.config.incarnation || self.peers.is_empty() || hears(low)
+        })
     }
 
     /// Deadlines of this file's rules.
@@ -335,10 +368,9 @@ impl Engine {
         }
         for unheard in self.membership.unheard.values() {
             note(unheard.since + timing.grace());
+            note(unheard.rising.map_or(unheard.since, |since| since + timing.heartbeat * 2));
         }
-        if let Some(gone) = self.membership.twin.deadline(timing.dead_after) {
-            note(gone);
-        }
+        self.membership.twin.deadlines(timing.dead_after).for_each(&mut *note);
         if let Some(since) = self.membership.wanted_witness() {
             note(since + timing.witness());
         }
@@ -365,4 +397,4 @@ image! {
         deaf, twin,
     }
 }
-image! { Unheard { since, via, ack, rose, until } }
+image! { Unheard { since, via, ack, rose, rising, until } }

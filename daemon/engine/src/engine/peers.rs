@@ -13,6 +13,9 @@ use crate::time::Time;
 
 /// Lives that are remembered after they ended, so that a recording of them stays one.
 const RETIRED: usize = 256;
+/// The same of one node: whoever begins again and again makes nobody else's forgotten.
+const RETIRED_OF_ONE: usize = 4;
+const _: () = assert!(RETIRED_OF_ONE * (MAX_PEERS + 1) <= RETIRED);
 
 /// A node that is heard.
 #[derive(Debug, Clone, Hash)]
@@ -146,7 +149,7 @@ impl Peers {
 
     /// Whether a frame with this header may be used (SPEC 5.3). `proven`: it is a heartbeat that
     /// names this node's life, which no recording from before that life can.
-    pub(super) fn check(&self, header: &Header, proven: bool, fresh: bool) -> Result<(), Refusal> {
+    pub(super) fn check(&self, header: &Header, proven: bool) -> Result<(), Refusal> {
         if let Some(peer) = self.map.get(&header.node)
             && peer.incarnation == header.incarnation
         {
@@ -162,8 +165,8 @@ impl Peers {
             _ => {}
         }
         match self.map.get(&header.node) {
-            // A new life of a node whose old one is still fresh: believed when it proves itself.
-            Some(_) if fresh && !proven => Err(Refusal::Unknown),
+            // Another life of a node that is heard: believed when it proves itself.
+            Some(_) if !proven => Err(Refusal::Unknown),
             Some(_) => Ok(()),
             None if self.map.len() >= MAX_PEERS => Err(Refusal::TooMany),
             None => Ok(()),
@@ -224,10 +227,14 @@ impl Peers {
     pub(super) fn retire(&mut self, node: NodeId, replaced: bool, now: Time) -> Option<Peer> {
         let peer = self.map.remove(&node)?;
         self.sort_out_strangers();
-        if self.retired.len() >= RETIRED {
+        self.retired.retain(|past| past.node != node || past.incarnation != peer.incarnation);
+        let mut of_it = self.retired.iter().enumerate().filter(|(_, past)| past.node == node);
+        let oldest = of_it.next().map(|(index, _)| index);
+        if of_it.count() + 1 >= RETIRED_OF_ONE {
+            oldest.map(|index| self.retired.remove(index));
+        } else if self.retired.len() >= RETIRED {
             self.retired.pop_front();
         }
-        self.retired.retain(|past| past.node != node || past.incarnation != peer.incarnation);
         if replaced {
             let older = self.retired.iter_mut().filter(|past| past.node == node);
             older.for_each(|past| past.over = true);
@@ -262,3 +269,6 @@ image! {
 }
 image! { Past { node, incarnation, last, over, ended } }
 image! { Peers { me, map, retired } }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,9 @@ impl Engine {
 
     /// A frame with this node's id: its own, come back, or another machine's (SPEC 6.3.8).
     fn own_id(&mut self, header: &Header, message: &Message, arrival: Time) {
-        if header.incarnation == self.config.incarnation {
+        // A number that was not used yet is of a machine that was cloned while it ran.
+        if header.incarnation == self.config.incarnation && header.sequence <= self.sender.latest()
+        {
             return;
         }
         self.counters.own_node_id += 1;
@@ -65,7 +67,7 @@ impl Engine {
 
     /// Whether a frame that is no heartbeat may be used; if so, its number is used up.
     fn accept(&mut self, header: &Header, pins: bool, arrival: Time) -> bool {
-        let verdict = self.peers.check(header, false, true);
+        let verdict = self.peers.check(header, false);
         let known = self.peers.get_mut(header.node);
         match (verdict, known) {
             (Ok(()), Some(peer)) if peer.incarnation == header.incarnation => {
@@ -103,10 +105,9 @@ impl Engine {
         let names_us = |ack: &&PeerAck| ack.node == self.config.node && ack.incarnation_low == low;
         let named = says.peers.iter().find(names_us).map(|ack| ack.sequence_low);
         let acked = named.map(|sequence| self.sender.acknowledged(sequence));
-        // A peer that restarts comes back in the life that it has, or proves another.
-        let known = |peer: &Peer| self.is_fresh(peer) || peer.says.state == State::Restarting;
-        let fresh = self.peers.get(node).is_some_and(known);
-        if let Err(refusal) = self.peers.check(header, acked.is_some(), fresh) {
+        // Nobody has recorded a heartbeat that acknowledges one of this process.
+        let proven = acked.is_some_and(|acked| acked >= self.sender.first());
+        if let Err(refusal) = self.peers.check(header, proven) {
             self.count_refusal(refusal);
             return;
         }
@@ -115,7 +116,7 @@ impl Engine {
         self.view.see(says.epoch);
         self.peers.witness(&says.peers, arrival);
         if self.peers.get(node).is_none_or(|peer| peer.incarnation != header.incarnation) {
-            self.begin_peer(header, says, acked, arrival);
+            self.begin_peer(header, says, (acked, proven), arrival);
         } else {
             self.update_peer(header, says, acked, arrival);
         }
@@ -124,14 +125,22 @@ impl Engine {
     }
 
     /// A node is heard for the first time, or in a new life.
-    fn begin_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
+    fn begin_peer(
+        &mut self,
+        header: &Header,
+        says: Heartbeat,
+        (acked, proven): (Acked, bool),
+        arrival: Time,
+    ) {
         let Header { node, incarnation, sequence, .. } = *header;
         if self.peers.contains(node) {
             // Its kernel was flushed before it spoke again (SPEC 6.8).
             self.void_peer(node, arrival + self.config.timing.skew());
             self.peers.retire(node, true, self.now);
         }
-        self.peers.begin_life(node, incarnation);
+        if proven {
+            self.peers.begin_life(node, incarnation);
+        }
         let peer = Peer {
             incarnation,
             sequence,
@@ -178,8 +187,8 @@ impl Engine {
             peer.latest = header.sequence.low16();
         }
         if takes_up(&says) && !peer.takes_up() {
-            // Its next process has yet to hear this node.
-            peer.appeared = self.now;
+            // Its next process has yet to hear this node, and has another log.
+            (peer.appeared, peer.holds) = (self.now, PinVersion(0));
         } else if before.2 && !after.2 {
             // It lost this node just now: that is not the beginning of an acquaintance.
             peer.appeared = Time::ZERO;

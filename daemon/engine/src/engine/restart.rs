@@ -120,7 +120,10 @@ impl Engine {
     /// Who has not acknowledged a heartbeat that says `restarting`.
     fn who_misses_restart(&self) -> Missing {
         let Some((_, said)) = self.membership.said else { return Missing::Somebody };
-        let knows = |peer: &Peer| peer.acked.is_some_and(|acked| acked >= said);
+        // Nobody answers when something of the log is asked for later.
+        let knows = |peer: &Peer| {
+            peer.acked.is_some_and(|acked| acked >= said) && peer.holds >= self.log.version()
+        };
         // A fenced node that does not hear this one cannot join while others name it.
         let asked = |peer: &Peer| match peer.says.state {
             State::Leaving => false,
@@ -147,10 +150,9 @@ impl Engine {
     pub(super) fn hold_now(&self) -> Duration {
         match self.restart {
             Restart::Saying { deadline, .. } => deadline.since(self.now),
-            Restart::No
-            | Restart::Handing { .. }
-            | Restart::Held { .. }
-            | Restart::Resumed { .. } => {
+            // It has no hold of its own any more, and peers would read it as one.
+            Restart::Resumed { .. } => Duration::ZERO,
+            Restart::No | Restart::Handing { .. } | Restart::Held { .. } => {
                 let last = self.kept_away().map(|(_, until)| until.since(self.now)).max();
                 last.unwrap_or_default()
             }

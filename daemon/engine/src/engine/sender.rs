@@ -79,6 +79,8 @@ impl Allowance {
 pub(super) struct Sender {
     timing: Timing,
     sequence: u64,
+    /// The number from which this process counts.
+    begun: u64,
     /// Heartbeats in the order they were handed out, with the time.
     handed: VecDeque<(Sequence, Time)>,
     /// When the latest heartbeat was handed out.
@@ -104,6 +106,7 @@ impl Sender {
         Self {
             timing,
             sequence: 0,
+            begun: 0,
             handed: VecDeque::new(),
             last_handed: None,
             last_left: None,
@@ -118,8 +121,13 @@ impl Sender {
 
     /// Goes on behind `sequence`. Whatever is acknowledged up to there was sent at `heard`.
     pub(super) fn resume(&mut self, sequence: Sequence, heard: Time) {
-        self.sequence = sequence.0;
+        (self.sequence, self.begun) = (sequence.0, sequence.0);
         self.handed.push_back((Sequence(0), heard));
+    }
+
+    /// The lowest number that this process uses.
+    pub(super) fn first(&self) -> Sequence {
+        Sequence(self.begun.saturating_add(1))
     }
 
     /// The highest number that was used.
@@ -224,7 +232,7 @@ impl Sender {
 image! { Allowance { tokens, burst, period, since } }
 image! {
     Sender {
-        timing, sequence, handed, last_handed, last_left, triggers, pins, dirty,
+        timing, sequence, begun, handed, last_handed, last_left, triggers, pins, dirty,
         heartbeats_to_information, informed, information_wanted,
     }
 }

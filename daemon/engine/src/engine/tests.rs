@@ -228,9 +228,9 @@ fn of_two_machines_with_one_id_only_one_serves() {
     assert_eq!(segment.shares(), [0, 4096]);
     let cause = segment.node(0).snapshot(now).cause;
     assert_eq!(cause.as_deref(), Some("another machine has this node's id"));
-    // The other takes over when the first is gone.
+    // The other takes over when the first is gone: it stood aside, fenced, and joins anew.
     segment.nodes[1] = None;
-    segment.run(SECOND * 3);
+    segment.run(SECOND * 5);
     assert_eq!(segment.shares(), [4096]);
 }
 

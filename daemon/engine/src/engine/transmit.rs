@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use nlb_protocol::NodeId;
 use nlb_protocol::Sequence;
-use nlb_protocol::frame::{Frame, Header, Heartbeat, Information, Message, PinRequest, PinWant};
+use nlb_protocol::frame::{
+    Frame, Header, Heartbeat, Information, Message, PinRequest, PinWant, State,
+};
 
 use super::Engine;
 use super::leave::Leave;
@@ -124,9 +126,11 @@ impl Engine {
     fn request_at(&self, peer: &Peer) -> (Option<Time>, Option<Time>) {
         let gap = self.request_gap();
         let ask = peer.pins.ask_at(gap);
-        // It shows a bucket that shall be this node's: it waits until its pins are known here.
-        let waits =
-            peer.hears_us() && peer.shows > 0 && !peer.says.accepts.is_disjoint(&self.view.mine);
+        // It shows a bucket that shall be this node's, or is about to end: it waits until its pins
+        // are known here.
+        let shows = || peer.shows > 0 && !peer.says.accepts.is_disjoint(&self.view.mine);
+        let ends = peer.says.state == State::Restarting && !peer.takes_up() && self.is_fresh(peer);
+        let waits = peer.hears_us() && (ends || shows());
         let acknowledge = || peer.pins.acknowledge_at(gap, self.config.timing.heartbeat);
         (ask, waits.then(acknowledge).flatten())
     }

@@ -2,7 +2,8 @@
 //!
 //! Two nodes of one id cannot be told apart by anybody, so one of them must not serve: whoever
 //! came second does not join, and where both serve (a partition healed) the higher incarnation
-//! gives way.
+//! gives way. A machine that was cloned while it ran has the same incarnation too: whoever hears a
+//! number that it has not used yet gives way.
 
 use core::time::Duration;
 
@@ -12,13 +13,18 @@ use nlb_protocol::{Incarnation, Sequence};
 use super::image::{Image, Input, image};
 use crate::time::Time;
 
-/// What was last heard under this node's id from another life.
-#[derive(Debug, Clone, Hash, Default)]
-pub(super) struct Twin(Option<Heard>);
+/// Lives of which the highest number is remembered, so that a recording of one that was heard is
+/// known; the oldest is forgotten.
+const LIVES: usize = 16;
 
+/// What was heard under this node's id that is not its own; of each life the latest.
+#[derive(Debug, Clone, Hash, Default)]
+pub(super) struct Twin(Vec<Other>);
+
+/// What a machine with this node's id said last.
 #[derive(Debug, Clone, Hash)]
-struct Heard {
-    incarnation: Incarnation,
+pub(super) struct Other {
+    pub(super) incarnation: Incarnation,
     sequence: Sequence,
     state: State,
     at: Time,
@@ -28,44 +34,55 @@ impl Twin {
     /// A heartbeat with this node's id came. A recording of one that was heard already counts
     /// for nothing.
     pub(super) fn hear(&mut self, header: &Header, state: State, at: Time) {
-        let known = self.0.as_ref().is_some_and(|heard| {
-            heard.incarnation == header.incarnation && heard.sequence >= header.sequence
-        });
-        if !known {
-            let (incarnation, sequence) = (header.incarnation, header.sequence);
-            self.0 = Some(Heard { incarnation, sequence, state, at });
+        let (incarnation, sequence) = (header.incarnation, header.sequence);
+        let life = self.0.iter().position(|other| other.incarnation == incarnation);
+        if life.is_some_and(|life| self.0[life].sequence >= sequence) {
+            return;
         }
+        if let Some(life) = life {
+            self.0.remove(life);
+        } else if self.0.len() >= LIVES {
+            self.0.remove(0);
+        }
+        self.0.push(Other { incarnation, sequence, state, at });
     }
 
-    fn present(&self, now: Time, dead_after: Duration) -> Option<&Heard> {
-        self.0.as_ref().filter(|heard| now.since(heard.at) < dead_after)
+    /// Those that were heard less than dead-after ago.
+    pub(super) fn present(
+        &self,
+        now: Time,
+        dead_after: Duration,
+    ) -> impl Iterator<Item = &Other> + '_ {
+        self.0.iter().filter(move |other| now.since(other.at) < dead_after)
     }
 
-    /// Whether a joining node of this incarnation has to wait: the other serves, or joins and has
-    /// the lower incarnation.
-    pub(super) fn bars(&self, mine: Incarnation, now: Time, dead_after: Duration) -> bool {
-        self.present(now, dead_after).is_some_and(|heard| match heard.state {
-            State::Active | State::Draining | State::Leaving | State::Restarting => true,
-            State::Joining => heard.incarnation < mine,
-            State::Fenced => false,
-        })
-    }
-
-    /// Whether a serving node of this incarnation has to give way.
-    pub(super) fn ousts(&self, mine: Incarnation, now: Time, dead_after: Duration) -> bool {
-        self.present(now, dead_after).is_some_and(|heard| match heard.state {
-            State::Active | State::Draining => heard.incarnation < mine,
-            State::Joining | State::Fenced | State::Leaving | State::Restarting => false,
-        })
-    }
-
-    /// When the other counts as gone.
-    pub(super) fn deadline(&self, dead_after: Duration) -> Option<Time> {
-        self.0.as_ref().map(|heard| heard.at + dead_after)
+    /// When others count as gone.
+    pub(super) fn deadlines(&self, dead_after: Duration) -> impl Iterator<Item = Time> + '_ {
+        self.0.iter().map(move |other| other.at + dead_after)
     }
 }
 
-image! { Heard { incarnation, sequence, state, at } }
+impl Other {
+    /// Whether a joining node of this incarnation has to wait: the other serves, or joins and has
+    /// the lower incarnation.
+    pub(super) fn bars(&self, mine: Incarnation) -> bool {
+        match self.state {
+            State::Active | State::Draining | State::Leaving | State::Restarting => true,
+            State::Joining => self.incarnation <= mine,
+            State::Fenced => false,
+        }
+    }
+
+    /// Whether a serving node of this incarnation has to give way.
+    pub(super) fn ousts(&self, mine: Incarnation) -> bool {
+        match self.state {
+            State::Active | State::Draining => self.incarnation <= mine,
+            State::Joining | State::Fenced | State::Leaving | State::Restarting => false,
+        }
+    }
+}
+
+image! { Other { incarnation, sequence, state, at } }
 
 impl Image for Twin {
     fn put(&self, out: &mut Vec<u8>) {
@@ -76,3 +93,6 @@ impl Image for Twin {
         Image::take(input).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests;
