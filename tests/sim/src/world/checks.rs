@@ -71,7 +71,7 @@ impl World {
         let at = self.now;
         let (between, _) = self.between(second, first.0, at);
         let allowed = match between {
-            Between::Nothing if self.may_lack_pins() => {
+            Between::Nothing | Between::OneWay if self.may_lack_pins() => {
                 self.check.excused.unknown += 1;
                 true
             }
@@ -115,7 +115,7 @@ impl World {
             _ => 0,
         });
         let flush = self.schedule.kernel.worst_us + slow.max().unwrap_or(0);
-        nanos(told) + (flush * US).min(nanos(timing.lease()))
+        nanos(told) + (flush * US).min(nanos(timing.lease())) + self.transfer()
     }
 
     fn check_moved(&mut self, index: usize, packet: &Packet) {
