@@ -208,8 +208,8 @@ impl Engine {
         let concerned = match self.state {
             State::Active | State::Draining | State::Fenced => true,
             // Nobody may wait for one that does not come any further.
-            State::Joining => self.has_joined_for_long(),
-            State::Restarting | State::Leaving => false,
+            State::Joining | State::Restarting => self.has_joined_for_long(),
+            State::Leaving => false,
         };
         (concerned && self.group() < self.config.min_members).then_some(FenceCause::TooFew)
     }

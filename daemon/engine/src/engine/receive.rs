@@ -133,6 +133,11 @@ impl Engine {
         arrival: Time,
     ) {
         let Header { node, incarnation, sequence, .. } = *header;
+        if machine::serves(says.state) && !self.peers.contains(node) {
+            // It served beside this node: a partition has healed.
+            let now = self.now;
+            nlb_protocol::Bucket::all().for_each(|bucket| self.waiting.doubt(bucket, now));
+        }
         if self.peers.contains(node) {
             // Its kernel was flushed before it spoke again (SPEC 6.8).
             self.void_peer(node, arrival + self.config.timing.skew());

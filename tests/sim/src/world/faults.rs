@@ -227,8 +227,9 @@ impl World {
     /// A drain without end whose end was said to a process that was stopped: it is said again.
     pub fn end_drains(&mut self) {
         for index in 0..self.nodes.len() {
-            let drains =
-                self.nodes[index].engine.as_ref().map(Engine::state) == Some(State::Draining);
+            // One that is fenced now would drain as soon as it is active.
+            let wished = |engine: &Engine| engine.saved().drain.is_some();
+            let drains = self.nodes[index].engine.as_ref().is_some_and(wished);
             if drains && !self.others_serve(index) {
                 self.command(index, Command::Undrain);
             }
