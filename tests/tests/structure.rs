@@ -44,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/loop", &["nlb-protocol", "nlb-engine", "nlbd"]),
     ("tests/system", &["nlb-tests"]),
     // The man pages are made of the arguments of both programs.
-    ("xtask", &["nlb-protocol", "nlb-tests", "nlbd"]),
+    ("xtask", &["nlb-protocol", "nlb-system", "nlb-tests", "nlbd"]),
 ];
 
 /// What the engine may use of others: no sockets, no clock, no executor.

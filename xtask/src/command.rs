@@ -53,6 +53,12 @@ impl Run {
         self.behind(&["nice", "-n", "19"])
     }
 
+    /// Runs it in this folder.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.0.current_dir(folder);
+        self
+    }
+
     /// The command itself.
     pub(crate) fn into_inner(self) -> Command {
         self.0

@@ -72,6 +72,9 @@ enum Task {
         /// Tells packages of one version apart.
         #[arg(long, default_value = "1")]
         revision: String,
+        /// Build the same again in another folder, and compare.
+        #[arg(long)]
+        twice: bool,
     },
     /// Installs the packages on whole machines and uses them as administrators do.
     TestSystem {
@@ -116,7 +119,7 @@ fn run(task: Task) -> Result<ExitCode> {
             .status()
             .map(command::code),
         Task::Figures { runs } => test::figures(runs),
-        Task::Dist { revision } => dist::run(&revision).map(|_| ExitCode::SUCCESS),
+        Task::Dist { revision, twice } => dist::run(&revision, twice).map(|()| ExitCode::SUCCESS),
         Task::TestSystem { full, filter } => system::run(full, filter.as_deref()),
         Task::Man => man::write().map(|()| ExitCode::SUCCESS),
         Task::Setup => setup::check(setup::TOOLS).map(|()| ExitCode::SUCCESS),

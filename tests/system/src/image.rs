@@ -6,9 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// What a small server has, and what nlbd depends on, because machines have no way to a mirror.
+/// What a small server has, what nlbd depends on, because machines have no way to a mirror, and what
+/// its clients need.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,polkitd,udev,kmod,procps,iproute2,iputils-ping,\
-                        nftables,iptables,curl,python3-minimal,rpm";
+                        nftables,iptables,curl,python3-minimal,rpm,libglib2.0-bin,\
+                        python3-dbus-next";
 
 /// Units that have nothing to do on a machine that lives for seconds.
 const MASKED: &[&str] = &[

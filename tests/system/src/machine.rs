@@ -176,6 +176,20 @@ impl Machine {
         Ok(())
     }
 
+    /// Lays a folder of files into the machine.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn put_folder(&self, folder: &Path, to: &str) -> Result<()> {
+        let inside = PathBuf::from(format!("/proc/{}/root{to}", self.leader));
+        fs::create_dir_all(&inside)?;
+        for entry in fs::read_dir(folder)?.flatten().filter(|entry| entry.path().is_file()) {
+            fs::copy(entry.path(), inside.join(entry.file_name()))
+                .with_context(|| entry.path().display().to_string())?;
+        }
+        Ok(())
+    }
+
     /// Writes a file of the machine, and the folders above it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nlb_tests::lab::{Lab, LabOptions};
 use nlb_tests::load::{Load, LoadSpec, Sources};
 use nlb_tests::service::Services;
@@ -36,9 +36,7 @@ impl Machines {
     pub fn test(count: usize, case: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         let all = Self::start(count)?;
         let done = (|| {
-            for machine in &all.machines {
-                install(machine, &deb(1)?)?;
-            }
+            all.install(&deb(1)?)?;
             case(&all)
         })();
         if done.is_err() {
@@ -85,6 +83,23 @@ impl Machines {
             machine.wait_up()?;
         }
         Ok(all)
+    }
+
+    /// Installs a package on all machines at once.
+    ///
+    /// # Errors
+    /// As [`install`].
+    pub fn install(&self, package: &Path) -> Result<()> {
+        std::thread::scope(|scope| {
+            let installs: Vec<_> = self
+                .machines
+                .iter()
+                .map(|machine| scope.spawn(move || install(machine, package)))
+                .collect();
+            installs
+                .into_iter()
+                .try_for_each(|one| one.join().map_err(|_| anyhow!("an installation"))?.map(drop))
+        })
     }
 
     /// Makes a cluster by the commands of the README: `addif` on the first machine, its key
