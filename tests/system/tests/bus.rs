@@ -1,6 +1,8 @@
-//! The real system bus and the real polkit: who reads, who changes, and what follows.
+//! The real system bus and the real polkit: who reads, who changes, and what follows, by the clients
+//! that people have: busctl, gdbus, nlbctl, varlinkctl, programs in Python.
 
-use std::process::Output;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -19,8 +21,12 @@ fn said(output: &Output) -> String {
 }
 
 /// What changes something, over D-Bus and varlink.
-fn changes(weight: u16) -> [String; 3] {
+fn changes(weight: u16) -> [String; 4] {
     [
+        format!(
+            "gdbus call --system --dest org.nlbd1 --object-path /org/nlbd1/cluster/nlb0 \
+             --method org.nlbd1.Cluster.SetWeight \"uint16 {weight}\""
+        ),
         format!("busctl --allow-interactive-authorization=no call {CLUSTER} SetWeight q {weight}"),
         format!(
             "busctl --allow-interactive-authorization=no set-property {CLUSTER} Weight q {weight}"
@@ -70,6 +76,8 @@ fn everybody_reads_the_group_changes_and_so_does_root() -> Result<()> {
         for line in [
             "busctl tree org.nlbd1".to_owned(),
             "busctl introspect org.nlbd1 /org/nlbd1/cluster/nlb0".to_owned(),
+            "gdbus introspect --system --dest org.nlbd1 --object-path /org/nlbd1 --recurse"
+                .to_owned(),
             format!("busctl get-property {CLUSTER} Weight"),
             format!("busctl call {CLUSTER} Explain s 198.51.100.7"),
             "nlbctl status".to_owned(),
@@ -94,11 +102,9 @@ fn everybody_reads_the_group_changes_and_so_does_root() -> Result<()> {
 
         // The group may, and so may root; whoever follows sees it.
         machine.sh("(busctl monitor org.nlbd1 > /root/heard 2>&1 &)")?;
-        wait_for("the monitor", SOON, || {
-            let heard = machine.sh("cat /root/heard").map_err(|error| error.to_string())?;
-            if heard.contains("Monitoring") { Ok(()) } else { Err(heard) }
-        })?;
-        for way in 0..3_u16 {
+        wait_words(machine, "/root/heard", &["Monitoring"])?;
+        let followers = followers(machine)?;
+        for way in 0..4_u16 {
             let line = &changes(300 + way)[usize::from(way)];
             let output = machine.output_as(OPERATOR, line)?;
             ensure!(output.status.success(), "{OPERATOR}: {line}: {}", said(&output));
@@ -107,15 +113,58 @@ fn everybody_reads_the_group_changes_and_so_does_root() -> Result<()> {
             machine.sh(line)?;
             wait_weight(machine, 400 + way)?;
         }
-        wait_for("the changes", SOON, || {
-            let heard = machine.sh("cat /root/heard").map_err(|error| error.to_string())?;
-            let all = ["PropertiesChanged", "Weight"].iter().all(|word| heard.contains(word));
-            if all { Ok(()) } else { Err(heard) }
-        })?;
+        wait_words(machine, "/root/heard", &["PropertiesChanged", "Weight"])?;
+        for (file, words) in &followers {
+            wait_words(machine, file, words)?;
+        }
 
         varlink(machine)?;
         without_polkit(machine)
     })
+}
+
+fn wait_words(machine: &Machine, file: &str, words: &[&str]) -> Result<()> {
+    wait_for(file, SOON, || {
+        let heard = machine.sh(&format!("cat {file}")).map_err(|error| error.to_string())?;
+        if words.iter().all(|word| heard.contains(word)) { Ok(()) } else { Err(heard) }
+    })
+}
+
+/// An ordinary user's programs that follow the cluster, those of the package among them: where they
+/// write, and what they must have heard when the weight was 303 and 403.
+fn followers(machine: &Machine) -> Result<Vec<(String, Vec<&'static str>)>> {
+    const MONITOR: &str = "gdbus monitor --system --dest org.nlbd1";
+    const EXAMPLES: &str = "/usr/share/doc/nlbd/examples";
+    let mut programs = vec![
+        ("monitor", MONITOR.to_owned(), "owned by", vec!["PropertiesChanged", "<uint16 303>"]),
+        ("follow", format!("python3 {EXAMPLES}/follow.py"), "nlb0", vec!["'Weight': 303"]),
+    ];
+    // Debian has no package of it.
+    if let Some(module) = varlink_of_this_host() {
+        machine.put_folder(&module, "/usr/lib/python3/dist-packages/varlink")?;
+        let line = format!("python3 {EXAMPLES}/events.py");
+        programs.push(("events", line, "nlb0 n2 active", vec!["weight 303", "weight 403"]));
+    } else {
+        println!("this machine's Python has no varlink: events.py not tried");
+    }
+    let mut followers = Vec::new();
+    for (name, line, first, words) in programs {
+        let file = format!("/home/{READER}/{name}");
+        let started = machine.output_as(READER, &format!("cd; ({line} > {file} 2>&1 &)"))?;
+        ensure!(started.status.success(), "{line}: {}", said(&started));
+        wait_words(machine, &file, &[first])?;
+        followers.push((file, words));
+    }
+    Ok(followers)
+}
+
+/// Where this host's Python has the client for varlink.
+fn varlink_of_this_host() -> Option<PathBuf> {
+    let python = std::env::var("NLB_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let words = ["-c", "import varlink; print(varlink.__path__[0])"];
+    let found = Command::new(python).args(words).output().ok()?;
+    let path = String::from_utf8(found.stdout).ok()?;
+    found.status.success().then(|| PathBuf::from(path.trim()))
 }
 
 /// systemd's own varlink client, where it is there (trixie).

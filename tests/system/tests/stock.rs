@@ -98,6 +98,7 @@ fn used(lab: &Lab, vms: &mut [Vm]) -> Result<()> {
         let link = vm.sh("ip -d link show nlb0")?;
         ensure!(link.contains("dummy"), "no dummy link: {link}");
     }
+    management(&mut vms[0])?;
     let sources = Sources::Fresh { first: 0 };
     let spec = LoadSpec { rate: RATE, sources, ipv4: 2, ..LoadSpec::default() };
     let load = Load::start(&lab.client, &spec)?;
@@ -116,6 +117,30 @@ fn used(lab: &Lab, vms: &mut [Vm]) -> Result<()> {
     vms[2].sh("apt-get purge -y nlbd")?;
     let left = vms[2].sh("ls -d /etc/nlbd /run/nlbd 2>/dev/null; nft list ruleset; true")?;
     ensure!(!left.contains("nlb"), "left behind: {left}");
+    Ok(())
+}
+
+/// The distribution's own clients of D-Bus and varlink, which bookworm has none of yet.
+fn management(vm: &mut Vm) -> Result<()> {
+    let tree = vm.sh("busctl tree org.nlbd1")?;
+    ensure!(tree.matches("/org/nlbd1/cluster/nlb0/node/").count() == 3, "{tree}");
+    const CLUSTER: &str = "org.nlbd1 /org/nlbd1/cluster/nlb0 org.nlbd1.Cluster";
+    vm.sh(&format!("busctl set-property {CLUSTER} Weight q 200"))?;
+    let weight = vm.sh(&format!("busctl get-property {CLUSTER} Weight"))?;
+    ensure!(weight.trim() == "q 200", "{weight}");
+    if vm.output("command -v varlinkctl")?.0 != 0 {
+        println!("varlinkctl is not on this suite: not tried");
+        return Ok(());
+    }
+    let socket = "/run/nlbd/org.nlbd.Cluster";
+    let described = vm.sh(&format!("varlinkctl introspect {socket} org.nlbd.Cluster"))?;
+    ensure!(described.contains("method SetWeight"), "{described}");
+    let status = vm.sh(&format!("varlinkctl call -j {socket} org.nlbd.Cluster.Status '{{}}'"))?;
+    ensure!(status.contains("\"converged\":true"), "{status}");
+    vm.sh(&format!("varlinkctl call {socket} org.nlbd.Cluster.SetWeight '{{\"weight\":100}}'"))?;
+    let weight = vm.sh(&format!("busctl get-property {CLUSTER} Weight"))?;
+    ensure!(weight.trim() == "q 100", "{weight}");
+    println!("busctl and varlinkctl: read and changed");
     Ok(())
 }
 
