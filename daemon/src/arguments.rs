@@ -28,14 +28,15 @@ pub struct Arguments {
     /// Read and check the configuration, say what is wrong with it, and end.
     #[arg(long)]
     pub check: bool,
-    /// The user that commands of the configuration run as: health checks, and what says the load.
+    /// The user that looks at services for health checks, and that commands of the configuration run
+    /// as.
     #[arg(long, value_name = "USER", default_value = "nobody")]
     pub check_user: String,
-    /// A socket behind which systemd runs the commands of health checks (nlbd-checks.socket); without
-    /// it the daemon starts what runs them itself, which takes CAP_SETUID and CAP_SETGID.
+    /// A socket behind which systemd runs health checks (nlbd-checks.socket); without it the daemon
+    /// starts what runs them itself, which takes CAP_SETUID and CAP_SETGID.
     #[arg(long, value_name = "SOCKET", conflicts_with = "check_user")]
     pub check_socket: Option<PathBuf>,
-    /// For the daemon itself: run commands as this user, as standard input says.
+    /// For the daemon itself: run checks as this user, as standard input says.
     #[arg(long = RUN_COMMANDS, value_name = "USER", hide = true)]
     pub run_commands: Option<String>,
 }

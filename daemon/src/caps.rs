@@ -1,12 +1,14 @@
 //! Least privilege: after start the process keeps CAP_NET_ADMIN and CAP_NET_RAW, nothing else.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use nix::unistd::geteuid;
 
 /// What the daemon needs while it runs: nftables, addresses and the queue; packet sockets.
 const KEPT: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 
 /// Gives up every other capability, for this thread and everything started from it. Call it
-/// before the first thread is started.
+/// before the first thread is started. What somebody else has seen to, as systemd does, is left as
+/// it is: the sandbox need not allow what there is no use for.
 ///
 /// # Errors
 /// When the kernel refuses, or when the process does not have the two capabilities it needs.
@@ -25,8 +27,18 @@ pub fn drop_all_but_needed() -> Result<(), CapsError> {
             }
         }
     }
-    caps::clear(None, CapSet::Ambient)?;
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)
+    // Root's nft has what root may have; another user's has only what is handed down to it.
+    let handed_down = if geteuid().is_root() { CapsHashSet::new() } else { kept.clone() };
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        let held = caps::read(None, set)?;
+        if !held.is_subset(&handed_down) {
+            caps::set(None, set, &held.intersection(&handed_down).copied().collect())?;
+        }
+    }
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if caps::read(None, set)? != kept {
+            caps::set(None, set, &kept)?;
+        }
+    }
+    Ok(())
 }

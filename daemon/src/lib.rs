@@ -6,6 +6,7 @@ pub mod check;
 pub mod cluster;
 pub mod config;
 pub mod host;
+pub mod inet;
 pub mod kernel;
 pub mod link;
 pub mod log;

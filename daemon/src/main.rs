@@ -12,12 +12,12 @@ use nlb_dbus::{Bus, Polkit};
 use nlb_varlink::{Limits, Server};
 use nlbd::arguments::Arguments;
 use nlbd::check::runner;
-use nlbd::check::{Processes, Runner, Tools};
+use nlbd::check::{Runner, Tools};
 use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
-use nlbd::{caps, kernel, log, metrics, priority};
+use nlbd::{caps, inet, kernel, log, metrics, priority};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -67,20 +67,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.block_on(supervise(location, &arguments.run_dir, config, bus, commands))
 }
 
-/// What runs the commands of checks. Where there is nobody behind the socket, checks of that kind
-/// fail, and all the rest works.
+/// What looks at services for checks: a service of systemd, or a process that is started here.
 fn runner(arguments: &Arguments) -> anyhow::Result<Runner> {
     if let Some(socket) = &arguments.check_socket {
-        match Runner::connect(socket) {
-            Ok(runner) => return Ok(runner),
-            Err(error) => {
-                tracing::warn!(socket = %socket.display(), %error, "nobody runs commands of checks");
-            }
-        }
+        return Ok(Runner::connect(socket));
     }
     // While it may still become another user; it must not inherit the right to be quick.
     Runner::start(Path::new("/proc/self/exe"), &arguments.check_user)
-        .context("cannot start the runner of commands")
+        .context("cannot start the runner of checks")
 }
 
 /// Makes the run directory. Others must not be able to write there: what the record in it says is
@@ -127,9 +121,10 @@ async fn supervise(
     // The socket first: it tells whether another daemon runs here.
     let server = Server::bind(&run_dir.join(SOCKET), Limits::default())?;
     let capabilities = kernel::probe().await?;
-    let commands = commands.talk().context("cannot talk to the runner of commands")?;
-    let tools =
-        Tools { commands, units: bus.as_ref().map(Bus::units), processes: Processes::default() };
+    let commands = commands.talk().context("cannot talk to the runner of checks")?;
+    inet::keep(commands.clone(), config.clusters.iter().any(|cluster| cluster.joins_groups()))
+        .await;
+    let tools = Tools { commands, units: bus.as_ref().map(Bus::units) };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = %config.node.id,

@@ -96,7 +96,11 @@ async fn ask(
     let subject = match subject {
         Subject::BusName(name) => by_name(name)?,
         Subject::Process { process, user } => {
-            let found = zbus_polkit::policykit1::Subject::new_for_pid(*process, None, Some(*user));
+            let of = zbus_polkit::policykit1::Subject::new_for_pid;
+            // Whoever may not see other users' processes (`ProtectProc=`) leaves it to polkit to look
+            // when this one started: 0 asks for that.
+            let found = of(*process, None, Some(*user));
+            let found = found.or_else(|_| of(*process, Some(0), Some(*user)));
             found.map_err(|error| zbus::Error::Failure(error.to_string()))?
         }
     };

@@ -1,8 +1,8 @@
-//! The daemon's end of the way to the runner of commands (`runner.rs`).
+//! The daemon's end of the way to the runner (`runner.rs`).
 //!
 //! Either systemd starts the runner for whoever connects to a socket, as a service of its own, or
-//! the daemon does before it gives up its privileges. The runner has none: a command can neither do
-//! what the daemon may, nor hold it up. One task owns the way there.
+//! the daemon does before it gives up its privileges. The runner has none: neither a command nor
+//! whatever a service answers can do what the daemon may, or hold it up. One task owns the way there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,17 +12,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{mpsc, oneshot};
 
-use super::runner::{self, Order, Ran};
+use super::model::Kind;
+use super::order::{Answer, Order, Ran, Reader, Task, Wanted};
+use super::runner;
 
-/// Commands that wait to be told to the runner; every check has one at most.
+/// Orders that wait to be told to the runner; every check has one at most.
 const WAITING: usize = 64;
-/// How much longer than the command's own limit the runner may take to say how it ended.
+/// How much longer than the order's own limit the runner may take to say what came of it.
 const MARGIN: Duration = Duration::from_secs(2);
+/// How long it may take to open a socket.
+const OPENS: Duration = Duration::from_secs(1);
 
 /// After so long a runner that went away is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -30,7 +33,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The runner, before anybody talks to it.
 #[derive(Debug)]
 pub struct Runner {
-    stream: StdStream,
+    /// `None`: nobody was there yet.
+    stream: Option<StdStream>,
     origin: Origin,
 }
 
@@ -41,11 +45,14 @@ enum Origin {
     Child(Child),
     /// systemd starts one for each connection.
     Socket(PathBuf),
+    /// It is in this process.
+    #[cfg(test)]
+    Thread,
 }
 
 impl Runner {
-    /// Starts it from the daemon's own program, as this user. To be called while the process may still change users, and before
-    /// its first thread starts.
+    /// Starts it from the daemon's own program, as this user. To be called while the process may
+    /// still change users, and before its first thread starts.
     ///
     /// # Errors
     /// When no process can be started.
@@ -60,16 +67,28 @@ impl Runner {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { stream, origin: Origin::Child(child) })
+        Ok(Self { stream: Some(stream), origin: Origin::Child(child) })
     }
 
-    /// Connects to a socket behind which systemd starts a runner.
-    ///
-    /// # Errors
-    /// When nobody listens there.
-    pub fn connect(socket: &Path) -> io::Result<Self> {
-        let stream = StdStream::connect(socket)?;
-        Ok(Self { stream, origin: Origin::Socket(socket.to_owned()) })
+    /// Connects to a socket behind which systemd starts a runner. Where nobody listens, it is tried
+    /// again and again, and until then checks fail.
+    #[must_use]
+    pub fn connect(socket: &Path) -> Self {
+        let stream = StdStream::connect(socket).inspect_err(|error| {
+            tracing::warn!(socket = %socket.display(), %error, "nobody is there to run checks");
+        });
+        Self { stream: stream.ok(), origin: Origin::Socket(socket.to_owned()) }
+    }
+
+    /// A runner in a thread of this process, for tests of what needs no command.
+    #[cfg(test)]
+    pub(super) fn here() -> Self {
+        let (stream, theirs) = StdStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let _ = tokio::task::LocalSet::new().block_on(&runtime.unwrap(), runner::serve(theirs));
+        });
+        Self { stream: Some(stream), origin: Origin::Thread }
     }
 
     /// Begins to talk to it, in the current runtime.
@@ -77,8 +96,11 @@ impl Runner {
     /// # Errors
     /// When the runtime does not take the socket.
     pub fn talk(self) -> io::Result<Commands> {
-        self.stream.set_nonblocking(true)?;
-        let stream = UnixStream::from_std(self.stream)?;
+        let stream = self.stream.map(|stream| {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        });
+        let mut stream = stream.transpose()?;
         let (orders, mut inbox) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             match self.origin {
@@ -87,12 +109,11 @@ impl Runner {
                     // It ends when the way to it does.
                     let _ = tokio::task::spawn_blocking(move || child.wait()).await;
                 }
+                #[cfg(test)]
+                Origin::Thread => serve(&mut inbox, stream).await,
                 Origin::Socket(path) => {
-                    let mut stream = Some(stream);
                     while !inbox.is_closed() {
-                        if let Some(stream) = stream.take() {
-                            serve(&mut inbox, stream).await;
-                        }
+                        serve(&mut inbox, stream.take()).await;
                         tokio::time::sleep(AGAIN).await;
                         stream = UnixStream::connect(&path).await.ok();
                     }
@@ -103,10 +124,13 @@ impl Runner {
     }
 }
 
-/// Runs commands.
+/// An order on its way, and who waits for what comes of it.
+type Asked = (Task, Duration, oneshot::Sender<Answer>);
+
+/// Has the runner do things.
 #[derive(Debug, Clone)]
 pub struct Commands {
-    orders: mpsc::Sender<(Vec<String>, Duration, oneshot::Sender<Ran>)>,
+    orders: mpsc::Sender<Asked>,
 }
 
 impl Commands {
@@ -115,64 +139,77 @@ impl Commands {
     /// # Errors
     /// How it failed, in words.
     pub async fn run(&self, words: &[String], limit: Duration) -> Result<String, String> {
-        const GONE: &str =
-            "the runner of commands has ended (it needs CAP_SETUID while nlbd starts)";
+        self.check(&Kind::Command(words.to_vec()), limit).await
+    }
+
+    /// Runs a check once, to its end or for this long. Gives what it found.
+    pub(super) async fn check(&self, kind: &Kind, limit: Duration) -> Ran {
+        self.ask(Task::Check(kind.clone()), limit).await?.result
+    }
+
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn socket(&self, wanted: Wanted) -> Result<OwnedFd, String> {
+        let answer = self.ask(Task::Socket(wanted), OPENS).await?;
+        answer.result.and_then(|said| answer.socket.ok_or(said))
+    }
+
+    async fn ask(&self, task: Task, limit: Duration) -> Result<Answer, String> {
+        const GONE: &str = "the runner of checks has ended (it needs CAP_SETUID while nlbd starts)";
         let (reply, answer) = oneshot::channel();
         let ask = async {
-            self.orders.send((words.to_vec(), limit, reply)).await.ok()?;
+            self.orders.send((task, limit, reply)).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(limit + MARGIN, ask).await {
-            Ok(Some(result)) => result,
+            Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(GONE.to_owned()),
-            Err(_) => Err("the runner of commands does not answer".to_owned()),
+            Err(_) => Err("the runner of checks does not answer".to_owned()),
         }
     }
 }
 
 /// Until nobody has orders any more, or the runner goes away.
-async fn serve(
-    inbox: &mut mpsc::Receiver<(Vec<String>, Duration, oneshot::Sender<Ran>)>,
-    stream: UnixStream,
-) {
+async fn serve(inbox: &mut mpsc::Receiver<Asked>, stream: Option<UnixStream>) {
+    let Some(stream) = stream else { return };
     let (from, mut to) = stream.into_split();
     let (results, mut ended) = mpsc::channel(WAITING);
-    let reader = tokio::spawn(read(from, results));
-    let mut waiting: BTreeMap<u64, oneshot::Sender<Ran>> = BTreeMap::new();
+    let mut answers = Reader::new(from);
+    let reader = tokio::spawn(async move {
+        while let Some(answer) = answers.answer().await {
+            if results.send(answer).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut waiting: BTreeMap<u64, oneshot::Sender<Answer>> = BTreeMap::new();
     let mut number = 0;
     loop {
         tokio::select! {
             order = inbox.recv() => {
-                let Some((words, limit, reply)) = order else { break };
+                let Some((task, limit, reply)) = order else { break };
                 number += 1;
                 // Those whom nobody waits for any more were given up by the check.
                 waiting.retain(|_, reply| !reply.is_closed());
+                let Some(bytes) = (Order { number, limit, task }).to_bytes() else {
+                    let result = Err("too long to be told to the runner".to_owned());
+                    let _ = reply.send(Answer { number, result, socket: None });
+                    continue;
+                };
                 waiting.insert(number, reply);
-                let bytes = Order { number, limit, words }.to_bytes();
                 if to.write_all(&bytes).await.is_err() {
                     break;
                 }
             }
-            result = ended.recv() => {
-                let Some((number, result)) = result else { break };
-                if let Some(reply) = waiting.remove(&number) {
-                    let _ = reply.send(result);
+            answer = ended.recv() => {
+                let Some(answer) = answer else { break };
+                if let Some(reply) = waiting.remove(&answer.number) {
+                    let _ = reply.send(answer);
                 }
             }
         }
     }
     reader.abort();
-}
-
-async fn read(mut from: OwnedReadHalf, results: mpsc::Sender<(u64, Ran)>) {
-    while let Ok(length) = from.read_u32().await {
-        let mut bytes = vec![0; runner::bounded(length)];
-        if from.read_exact(&mut bytes).await.is_err() {
-            return;
-        }
-        let Some(result) = runner::result_from_bytes(&bytes) else { return };
-        if results.send(result).await.is_err() {
-            return;
-        }
-    }
 }

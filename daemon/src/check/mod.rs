@@ -1,7 +1,8 @@
 //! Health checks of the service on this node: what is looked at, when, and what that means.
 //!
-//! [`Checks`] holds those of one cluster. Each runs in a task of its own in the main thread's
-//! runtime, never in a cluster's thread, and reports; the supervisor takes the reports in. What
+//! [`Checks`] holds those of one cluster. Each has a task of its own in the main thread's runtime,
+//! never in a cluster's thread, that has the [`runner`], a process without privileges, look, and
+//! reports; the supervisor takes the reports in. What
 //! follows from a service that is ill is the engine's business (SPEC 6.8.6). May use `nlb-dbus`
 //! for the units of systemd. Used by `config` (the model), `cluster`, `manage`.
 
@@ -11,6 +12,7 @@ mod dns;
 mod http;
 mod model;
 mod net;
+mod order;
 mod probe;
 mod process;
 pub mod runner;
@@ -24,7 +26,7 @@ pub use model::{
     Check, CheckMode, CheckRules, Dns, Http, Kind, MAX_CHECKS, OnFailure, Pace, Pattern, Record,
     Tls, Udp, WhenAllFail,
 };
+pub use order::Wanted;
 pub use probe::Tools;
-pub use process::Processes;
 pub use set::{CheckReport, CheckView, Checks, REPORTS, Turn};
 pub use verdict::{Gauge, health};

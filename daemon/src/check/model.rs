@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
 
 /// The most checks of one cluster.
 pub const MAX_CHECKS: usize = 64;
@@ -83,7 +84,7 @@ impl Default for Pace {
 }
 
 /// What is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A TCP connection can be made.
     Tcp(SocketAddr),
@@ -102,7 +103,7 @@ pub enum Kind {
 }
 
 /// A request to a web server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
     /// Where it listens.
     pub server: SocketAddr,
@@ -121,7 +122,7 @@ pub struct Http {
 }
 
 /// How a web server is asked over TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// The name that is asked for, and that its certificate must bear.
     pub name: String,
@@ -130,7 +131,7 @@ pub struct Tls {
 }
 
 /// A question to a name server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// Where it listens.
     pub server: SocketAddr,
@@ -143,7 +144,7 @@ pub struct Dns {
 }
 
 /// A type of DNS record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // RFC 1035, RFC 3596
 pub enum Record {
     A,
@@ -186,7 +187,7 @@ impl Record {
 }
 
 /// A datagram that is to be answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Udp {
     /// Where the service listens.
     pub server: SocketAddr,
@@ -197,8 +198,23 @@ pub struct Udp {
 }
 
 /// A regular expression, equal where its text is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Pattern(pub Regex);
+
+impl TryFrom<String> for Pattern {
+    type Error = regex_lite::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Regex::new(&text).map(Self)
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.as_str().to_owned()
+    }
+}
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {

@@ -1,23 +1,23 @@
 //! One run of a check: whichever kind, within its time.
 
+use core::time::Duration;
 use std::io;
 
 use nlb_dbus::Units;
 
 use super::command::Commands;
 use super::model::{Check, Kind};
+use super::order::Ran;
 use super::process::Processes;
 use super::{dns, http, net};
 
 /// What checks use of the daemon.
 #[derive(Debug, Clone)]
 pub struct Tools {
-    /// Runs commands without privileges.
+    /// Looks at services, and runs commands, without privileges.
     pub commands: Commands,
     /// Knows the units of systemd; `None`: the daemon was told to use no bus.
     pub units: Option<Units>,
-    /// Knows which processes run.
-    pub processes: Processes,
 }
 
 /// Why a run failed.
@@ -57,32 +57,41 @@ pub(super) enum Failure {
     Unit(#[from] nlb_dbus::UnitError),
     #[error("no process \"{0}\"")]
     NoProcess(String),
-    #[error("{0}")]
-    Command(String),
+    #[error("not for the runner to look at")]
+    NotHere,
     #[error("cannot look: {0}")]
     Look(#[source] io::Error),
 }
 
-/// Runs a check once. A run that takes too long has failed, whatever it waits for.
-pub(super) async fn run(check: &Check, tools: &Tools) -> Result<String, Failure> {
+/// Runs a check once: the runner does, but for units of systemd, which the daemon asks the bus for.
+/// A run that takes too long has failed, whatever it waits for.
+pub(super) async fn run(check: &Check, tools: &Tools) -> Ran {
     let limit = check.pace.timeout;
-    if let Kind::Command(words) = &check.kind {
-        // The runner keeps the time: it also ends the command.
-        return tools.commands.run(words, limit).await.map_err(Failure::Command);
-    }
-    let run = async {
-        match &check.kind {
+    let Kind::Unit(unit) = &check.kind else {
+        // The runner keeps the time: it also ends commands.
+        return tools.commands.check(&check.kind, limit).await;
+    };
+    let Some(units) = &tools.units else { return Err(Failure::NoBus.to_string()) };
+    let asked = tokio::time::timeout(limit, units.active(unit)).await;
+    let asked = asked.map_err(|_| Failure::Timeout).and_then(|found| Ok(found?));
+    asked.map_err(|failure| failure.to_string())
+}
+
+/// Looks once, in the runner. Units and commands are others' affairs.
+pub(super) async fn look(
+    kind: &Kind,
+    limit: Duration,
+    processes: &Processes,
+) -> Result<String, Failure> {
+    let look = async {
+        match kind {
             Kind::Tcp(server) => net::tcp(*server).await,
             Kind::Http(http) => http::get(http).await,
             Kind::Dns(dns) => dns::ask(dns).await,
             Kind::Udp(udp) => net::udp(udp).await,
-            Kind::Unit(unit) => match &tools.units {
-                Some(units) => Ok(units.active(unit).await?),
-                None => Err(Failure::NoBus),
-            },
-            Kind::Process(name) => tools.processes.find(name).await,
-            Kind::Command(_) => Err(Failure::Timeout), // run above
+            Kind::Process(name) => processes.find(name).await,
+            Kind::Unit(_) | Kind::Command(_) => Err(Failure::NotHere),
         }
     };
-    tokio::time::timeout(limit, run).await.unwrap_or(Err(Failure::Timeout))
+    tokio::time::timeout(limit, look).await.unwrap_or(Err(Failure::Timeout))
 }

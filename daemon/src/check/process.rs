@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_millis(250);
 
 /// The processes of this host, for all checks together.
 #[derive(Debug, Clone, Default)]
-pub struct Processes(Arc<Mutex<Option<Seen>>>);
+pub(super) struct Processes(Arc<Mutex<Option<Seen>>>);
 
 #[derive(Debug)]
 struct Seen {

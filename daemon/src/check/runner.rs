@@ -1,14 +1,16 @@
-//! The runner of commands: a process of its own, without any privilege, that starts what checks
-//! are told to run, ends it in time with everything that it started, and says how it went.
+//! The runner: a process of its own, without any privilege, that looks at services for checks. It
+//! talks to them over the network, looks for processes, and starts commands, ends them in time with
+//! everything that they started, and says how it went. What strangers answer is read here, by
+//! somebody who may do nothing. It also opens sockets for the daemon, which in its sandbox may not.
 //!
 //! It and its commands run as another user than the daemon, without capabilities and with no way to
 //! get any. A command has its own process group, a clean environment, and three descriptors.
 //! Processes that leave the group are handed to the runner when their parents end, and it ends them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,17 +20,21 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{
     Gid, Pid, Uid, User, geteuid, getpgid, getpid, getsid, setgid, setgroups, setsid, setuid,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::model::Kind;
+use super::order::{Answer, Order, Ran, Reader, Task, Wanted};
+use super::probe;
+use super::process::Processes;
+
 /// What the daemon's own program is started with to become the runner.
 pub const RUN_COMMANDS: &str = "run-commands-of-checks";
 
-/// The longest message on the way: a command line, or its output.
-const MAX_MESSAGE: usize = 64 << 10;
 /// How much of what a command writes is kept.
 pub(super) const MAX_OUTPUT: usize = 4096;
 /// How much of it is told: the first line is what people read.
@@ -40,59 +46,6 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How often those are looked for again that were just ended.
 const SWEEPS: u32 = 20;
 const SWEEP_EVERY: Duration = Duration::from_millis(5);
-
-/// What a command wrote, or why it failed.
-pub(super) type Ran = Result<String, String>;
-
-/// A command that is to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
-    pub(super) number: u64,
-    pub(super) limit: Duration,
-    pub(super) words: Vec<String>,
-}
-
-impl Order {
-    /// Length, number, limit in milliseconds, words with a zero byte between them.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let limit_ms = u32::try_from(self.limit.as_millis()).unwrap_or(u32::MAX);
-        let words = self.words.join("\0");
-        framed(&[&self.number.to_be_bytes(), &limit_ms.to_be_bytes(), words.as_bytes()])
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let number = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
-        let limit_ms = u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?);
-        let words = core::str::from_utf8(bytes.get(12..)?).ok()?;
-        let words = words.split('\0').map(str::to_owned).collect();
-        Some(Self { number, limit: Duration::from_millis(limit_ms.into()), words })
-    }
-}
-
-fn framed(parts: &[&[u8]]) -> Vec<u8> {
-    let body = parts.concat();
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-    [&length.to_be_bytes()[..], &body].concat()
-}
-
-/// A length within the bound: a longer message is cut, and then makes no sense.
-pub(super) fn bounded(length: u32) -> usize {
-    usize::try_from(length).unwrap_or(MAX_MESSAGE).min(MAX_MESSAGE)
-}
-
-fn result_to_bytes(number: u64, result: &Ran) -> Vec<u8> {
-    let (passed, text) = match result {
-        Ok(text) => (1, text),
-        Err(text) => (0, text),
-    };
-    framed(&[&number.to_be_bytes(), &[passed], text.as_bytes()])
-}
-
-pub(super) fn result_from_bytes(bytes: &[u8]) -> Option<(u64, Ran)> {
-    let number = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
-    let text = String::from_utf8_lossy(bytes.get(9..)?).into_owned();
-    Some((number, if *bytes.get(8)? == 1 { Ok(text) } else { Err(text) }))
-}
 
 /// Runs until the daemon ends.
 #[must_use]
@@ -140,35 +93,51 @@ fn become_user(user: Uid, group: Gid) -> io::Result<()> {
     Ok(())
 }
 
-/// The commands that run, by their process, which is their group.
-type Running = Rc<RefCell<BTreeSet<i32>>>;
+/// What runs for the daemon.
+#[derive(Debug, Default)]
+struct Running {
+    /// The commands, by their process, which is their group.
+    groups: RefCell<BTreeSet<i32>>,
+    /// Whether there was ever one: whoever started nothing has nothing to clear up.
+    any: Cell<bool>,
+    processes: Processes,
+}
 
-async fn serve(stream: std::os::unix::net::UnixStream) -> io::Result<()> {
+/// Does what the daemon orders, until it is gone.
+pub(super) async fn serve(stream: std::os::unix::net::UnixStream) -> io::Result<()> {
     stream.set_nonblocking(true)?;
-    let (mut from, mut to) = UnixStream::from_std(stream)?.into_split();
-    let running = Running::default();
-    let (results, mut ended) = mpsc::channel::<Vec<u8>>(RESULTS);
+    let (from, to) = UnixStream::from_std(stream)?.into_split();
+    let running = Rc::new(Running::default());
+    let (results, mut ended) = mpsc::channel::<Answer>(RESULTS);
     tokio::task::spawn_local(async move {
-        while let Some(bytes) = ended.recv().await {
-            if to.write_all(&bytes).await.is_err() {
+        while let Some(answer) = ended.recv().await {
+            if answer.send(&to).await.is_none() {
                 return;
             }
         }
     });
-    while let Ok(length) = from.read_u32().await {
-        let mut bytes = vec![0; bounded(length)];
-        if from.read_exact(&mut bytes).await.is_err() {
-            break;
-        }
-        let Some(order) = Order::from_bytes(&bytes) else { break };
+    let mut orders = Reader::new(from);
+    while let Some(Order { number, limit, task }) = orders.order().await {
         let (results, running) = (results.clone(), running.clone());
         tokio::task::spawn_local(async move {
-            let result = carry_out(&order, &running).await;
-            let _ = results.send(result_to_bytes(order.number, &result)).await;
+            let (result, socket) = match task {
+                Task::Check(Kind::Command(words)) => {
+                    (carry_out(&words, limit, &running).await, None)
+                }
+                Task::Check(kind) => {
+                    let looked = probe::look(&kind, limit, &running.processes).await;
+                    (looked.map_err(|failure| failure.to_string()), None)
+                }
+                Task::Socket(wanted) => match open(wanted) {
+                    Ok(socket) => (Ok(String::new()), Some(socket)),
+                    Err(error) => (Err(error.to_string()), None),
+                },
+            };
+            let _ = results.send(Answer { number, result, socket }).await;
         });
     }
     // The daemon is gone: nothing that was started for it goes on.
-    let groups: Vec<i32> = running.take().into_iter().collect();
+    let groups: Vec<i32> = running.groups.take().into_iter().collect();
     for group in groups {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
@@ -176,20 +145,31 @@ async fn serve(stream: std::os::unix::net::UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn carry_out(order: &Order, running: &Running) -> Ran {
-    let mut child = start(&order.words).map_err(|error| format!("cannot be started: {error}"))?;
+/// Opens a socket for the daemon.
+fn open(wanted: Wanted) -> io::Result<OwnedFd> {
+    let udp = |domain| Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map(OwnedFd::from);
+    match wanted {
+        Wanted::Udp4 => udp(Domain::IPV4),
+        Wanted::Udp6 => udp(Domain::IPV6),
+        Wanted::Listener(address) => std::net::TcpListener::bind(address).map(OwnedFd::from),
+    }
+}
+
+async fn carry_out(words: &[String], limit: Duration, running: &Running) -> Ran {
+    let mut child = start(words).map_err(|error| format!("cannot be started: {error}"))?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
-    running.borrow_mut().insert(pid);
+    running.groups.borrow_mut().insert(pid);
+    running.any.set(true);
     let pipes = (child.stdout.take(), child.stderr.take());
     let reader = tokio::task::spawn_local(async move {
         let (out, complaints) = tokio::join!(keep(pipes.0), keep(pipes.1));
         if out.is_empty() { complaints } else { out }
     });
-    let ended = tokio::time::timeout(order.limit, child.wait()).await;
+    let ended = tokio::time::timeout(limit, child.wait()).await;
     // Whether it ended or not: what it left in its group goes with it.
     let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     let _ = child.wait().await;
-    running.borrow_mut().remove(&pid);
+    running.groups.borrow_mut().remove(&pid);
     sweep(running).await;
     let abort = reader.abort_handle();
     let said = tokio::time::timeout(LAST_WORDS, reader).await;
@@ -250,8 +230,11 @@ async fn keep(pipe: Option<impl AsyncReadExt + Unpin>) -> Vec<u8> {
 
 /// Ends what has left its group: its parents have ended, so it is the runner's now.
 async fn sweep(running: &Running) {
+    if !running.any.get() {
+        return;
+    }
     for _ in 0..SWEEPS {
-        let strays = strays(&running.borrow());
+        let strays = strays(&running.groups.borrow());
         if strays.is_empty() {
             return;
         }

@@ -248,7 +248,7 @@ async fn repeat(
         interval.tick().await;
         let ran = probe::run(&check, &tools).await;
         let passed = ran.is_ok();
-        let message = ran.unwrap_or_else(|failure| failure.to_string());
+        let message = ran.unwrap_or_else(|failure| failure);
         let report = CheckReport { cluster: cluster.clone(), number, passed, message };
         if reports.send(report).await.is_err() {
             return;

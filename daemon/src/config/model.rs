@@ -175,4 +175,10 @@ impl ClusterConfig {
     pub fn is_insecure(&self) -> bool {
         self.key_file.is_none()
     }
+
+    /// Whether nodes of the cluster join groups of multicast IP.
+    #[must_use]
+    pub fn joins_groups(&self) -> bool {
+        self.mac.group.is_some() || self.addresses.iter().any(IpAddr::is_ipv6)
+    }
 }

@@ -10,12 +10,13 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use nlb_engine::Time;
 use nlb_protocol::{ClusterMac, MacAddr};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Socket};
 
 use super::mrd::Announcer;
 use super::socket::PacketSocket;
 use super::sys::Membership;
 use super::{Interface, InterfaceIndex};
+use crate::inet;
 
 /// Everything that one cluster joins on one interface. Dropping it leaves.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Memberships {
         let igmp = cluster
             .group
             .map(|group| {
-                let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+                let socket = inet::udp(Domain::IPV4)?;
                 let on = InterfaceIndexOrAddress::Index(interface.index.0);
                 socket.join_multicast_v4_n(&group, &on).map(|()| socket)
             })
@@ -99,7 +100,7 @@ impl Memberships {
         }
         let socket = match self.mld.take() {
             Some(socket) => socket,
-            None => Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?,
+            None => inet::udp(Domain::IPV6)?,
         };
         let mut changed = Ok(());
         for group in wanted.difference(&self.groups.clone()) {

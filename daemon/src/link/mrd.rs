@@ -22,11 +22,12 @@ use nlb_engine::Time;
 use nlb_protocol::MacAddr;
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::util;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Domain;
 
 use super::join::ethernet_group;
 use super::socket::PacketSocket;
 use super::{Interface, InterfaceIndex};
+use crate::inet;
 
 /// The time between advertisements that RFC 4286 section 3.1.1 gives for the usual case.
 const ADVERTISE_EVERY: Duration = Duration::from_secs(20);
@@ -96,7 +97,7 @@ impl Sources {
 
 /// The source of a packet that would go to `to` on this interface. Nothing is sent.
 fn source(index: InterfaceIndex, to: SocketAddr) -> io::Result<Option<SocketAddr>> {
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = inet::udp(Domain::for_address(to))?;
     let on = NonZeroU32::new(index.0);
     if to.is_ipv4() {
         socket.bind_device_by_index_v4(on)?;

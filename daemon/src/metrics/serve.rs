@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::http::{PATIENCE, answer};
 use super::page;
+use crate::inet;
 use crate::manage::Handle;
 
 /// The socket in the run directory.
@@ -97,7 +98,7 @@ impl Tcp {
             self.again = None;
             return;
         };
-        match TcpListener::bind(address).await {
+        match inet::listen(address).await {
             Ok(listener) => {
                 tracing::info!(%address, "metrics are served");
                 (self.listener, self.again) = (Some(listener), None);
