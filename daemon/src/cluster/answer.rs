@@ -182,15 +182,15 @@ impl Supervisor {
             let lost = self.lost.get(&facts.name).map(|lost| lost.now(&view.snapshot, now()));
             facts.lost = lost.unwrap_or_default();
             facts.unused = self.unused(&running.config, &interfaces);
-            facts.strangers = view.strangers;
+            facts.strangers.clone_from(&view.strangers);
             facts.observed = self.observed.get(&facts.name).cloned().unwrap_or_default();
-            StatusView { facts, snapshot: view.snapshot }
+            StatusView { facts, snapshot: view.snapshot.clone() }
         });
         Reply::Status(daemon, clusters.collect())
     }
 }
 
 fn names(running: &Running) -> Vec<(NodeId, String)> {
-    let nodes = running.view().snapshot.nodes;
-    nodes.into_iter().map(|node| (node.id, node.name)).collect()
+    let view = running.view();
+    view.snapshot.nodes.iter().map(|node| (node.id, node.name.clone())).collect()
 }

@@ -67,7 +67,7 @@ pub(super) enum ClusterRequest {
 }
 
 /// A cluster as its task last published it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct ClusterView {
     /// What the engine sees.
     pub(super) snapshot: Snapshot,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nlb_engine::manage::{Command, CommandError, Outcome};
@@ -85,7 +86,7 @@ pub(super) struct Running {
     /// Its queue.
     pub(super) queue: u16,
     requests: mpsc::Sender<ClusterRequest>,
-    views: watch::Receiver<ClusterView>,
+    views: watch::Receiver<Arc<ClusterView>>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -151,12 +152,9 @@ impl Running {
         }
         engine.handle_settings(shared(config));
         let snapshot = engine.snapshot(now());
-        let (view, views) = watch::channel(ClusterView {
-            snapshot,
-            drops: BTreeMap::new(),
-            strangers: Vec::new(),
-            held: None,
-        });
+        let first =
+            ClusterView { snapshot, drops: BTreeMap::new(), strangers: Vec::new(), held: None };
+        let (view, views) = watch::channel(Arc::new(first));
         let (ready, is_ready) = oneshot::channel();
         applier.register(&config.name, requests.clone()).await;
         let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());
@@ -242,17 +240,18 @@ impl Running {
         Err(outcome)
     }
 
-    /// The cluster as its task last saw it.
+    /// The cluster as its task last saw it. Whoever reads it holds nothing that the task waits
+    /// for: the lock is held for as long as it takes to count one reader more.
     #[must_use]
-    pub(super) fn view(&self) -> ClusterView {
-        self.views.borrow().clone()
+    pub(super) fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.views.borrow())
     }
 
     /// What the driver and the kernel dropped on its behalf, by reason. It reads a file of the
     /// kernel, so only for whoever asks for it.
     #[must_use]
     pub(super) fn drops(&self) -> BTreeMap<&'static str, u64> {
-        let mut drops = self.views.borrow().drops.clone();
+        let mut drops = self.view().drops.clone();
         let (full, unread) = queue::dropped(self.queue).unwrap_or_default();
         drops.insert("queue_full", full);
         drops.insert("queue_unread", unread);
@@ -268,7 +267,7 @@ impl Running {
     /// Whether it is on its way out of the cluster.
     #[must_use]
     pub(super) fn is_leaving(&self) -> bool {
-        self.has_ended() || self.views.borrow().snapshot.state == State::Leaving
+        self.has_ended() || self.view().snapshot.state == State::Leaving
     }
 
     /// The way to the task.

@@ -4,6 +4,7 @@
 //! hold up a heartbeat or a verdict. It owns the engine, the sockets and the queue; nothing here
 //! decides anything about the cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nlb_engine::{Notice, Time};
@@ -65,7 +66,7 @@ pub(super) struct Parts {
     /// Requests come in here.
     pub(super) requests: mpsc::Receiver<ClusterRequest>,
     /// Views go out here.
-    pub(super) views: watch::Sender<ClusterView>,
+    pub(super) views: watch::Sender<Arc<ClusterView>>,
     /// Events go out here; when the reader is behind, they are dropped and counted.
     pub(super) events: mpsc::Sender<ClusterEvent>,
     /// Answers the engine's questions about idle clients.
@@ -377,6 +378,7 @@ impl Runtime {
         drops.insert("queue_malformed", self.parts.stage.malformed());
         let held = self.parts.engine.held();
         let strangers = self.strangers.now(now);
-        self.parts.views.send_replace(ClusterView { snapshot, drops, strangers, held });
+        let view = Arc::new(ClusterView { snapshot, drops, strangers, held });
+        self.parts.views.send_replace(view);
     }
 }

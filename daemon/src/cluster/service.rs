@@ -47,8 +47,8 @@ impl Running {
             self.load = load;
             self.tell(ClusterRequest::Load(load)).await;
         }
-        let nodes = self.view().snapshot.nodes;
-        if self.weigher.decide(&nodes, now()).is_some() {
+        let view = self.view();
+        if self.weigher.decide(&view.snapshot.nodes, now()).is_some() {
             self.tell_weight().await;
         }
         said.into_iter().map(|(kind, text)| Turn { kind, text }).collect()
@@ -122,7 +122,8 @@ impl Running {
         if self.checking.told != (Health::Ill, Withdraw::WhileOthersAreWell) {
             return false;
         }
-        let nodes = self.view().snapshot.nodes;
+        let view = self.view();
+        let nodes = &view.snapshot.nodes;
         let serves = |node: &nlb_engine::manage::NodeView| node.state == State::Active;
         nodes.iter().any(|node| node.local && serves(node))
             && nodes.iter().all(|node| node.local || !serves(node) || node.health == Health::Ill)

@@ -301,12 +301,12 @@ impl Supervisor {
             if self.names.len() >= NAMES {
                 self.names.clear();
             }
-            for node in running.view().snapshot.nodes {
+            for node in &running.view().snapshot.nodes {
                 if node.state == State::Active {
                     active.insert(node.id);
                 }
                 if !node.name.is_empty() {
-                    self.names.insert(node.id, node.name);
+                    self.names.insert(node.id, node.name.clone());
                 }
             }
         }
