@@ -5,7 +5,6 @@
 //! heartbeat is given to it: it would open the gate and never leave (SPEC 7.1). Owned by the
 //! cluster's task.
 
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use nlb_protocol::{ClusterMac, MacAddr};
 
 use super::clock::now;
 use super::drops::Drops;
+use super::opener::{Done, Opener, Order, Sockets};
 use crate::host::ProbeTargets;
 use crate::link::{
     HeartbeatSocket, Interface, InterfaceIndex, Memberships, NeighbourEvent, NeighbourSocket,
@@ -46,38 +46,72 @@ pub(super) struct Links {
     several: bool,
     wanted: Vec<Interface>,
     open: Vec<Link>,
+    /// Waits for what the loop must not wait for.
+    opener: Opener,
+    /// What it is to close.
+    closing: Vec<Box<dyn Send>>,
+    /// What it has just done.
+    done: Option<Done>,
+    /// Something changed while it was busy.
+    changed: bool,
+    /// The gate stands before every interface that is wanted.
+    gated: bool,
     /// When it is tried again to open what could not be opened.
     retry_at: Option<Time>,
+    /// It was complained about that already.
+    said: bool,
 }
 
 struct Link {
     interface: Interface,
     heartbeats: HeartbeatSocket,
     neighbours: NeighbourSocket,
-    /// `None`: to be joined anew.
+    /// `None`: with the opener.
     memberships: Option<Memberships>,
     /// Filters and memberships are not those of the present addresses yet.
     behind: bool,
+    /// Everything is to be joined anew.
+    anew: bool,
 }
 
 impl Links {
     /// No interface yet: see [`Self::set_interfaces`].
     #[must_use]
-    pub(super) fn new(settings: LinkSettings, addresses: Vec<IpAddr>) -> Self {
-        let (wanted, open) = (Vec::new(), Vec::new());
-        Self { settings, addresses, several: false, wanted, open, retry_at: None }
+    pub(super) fn new(settings: LinkSettings, addresses: Vec<IpAddr>, opener: Opener) -> Self {
+        Self {
+            settings,
+            addresses,
+            several: false,
+            wanted: Vec::new(),
+            open: Vec::new(),
+            opener,
+            closing: Vec::new(),
+            done: None,
+            changed: false,
+            gated: false,
+            retry_at: None,
+            said: false,
+        }
     }
 
-    /// Until a frame or a question has come. Never, without an interface.
-    pub(super) async fn readable(&self) {
-        if self.open.is_empty() {
-            return std::future::pending().await;
+    /// Until a frame or a question has come, or [`Self::take_in`] has something to do. Never,
+    /// without an interface. Cancel-safe.
+    pub(super) async fn readable(&mut self) {
+        let Self { open, opener, done, .. } = self;
+        let frames = async {
+            if open.is_empty() {
+                return std::future::pending().await;
+            }
+            let all = open.iter().flat_map(|link| {
+                [link.heartbeats.readable().boxed_local(), link.neighbours.readable().boxed_local()]
+            });
+            // An error here is the runtime's end; the loop sees that by itself.
+            let _ = select_all(all).await;
+        };
+        tokio::select! {
+            () = frames => {}
+            what = opener.done() => *done = Some(what),
         }
-        let all = self.open.iter().flat_map(|link| {
-            [link.heartbeats.readable().boxed_local(), link.neighbours.readable().boxed_local()]
-        });
-        // An error here is the runtime's end; the loop sees that by itself.
-        let _ = select_all(all).await;
     }
 
     /// The sockets that heartbeats arrive through.
@@ -133,40 +167,114 @@ impl Links {
     /// new is opened by [`Self::open`].
     pub(super) fn set_interfaces(&mut self, interfaces: Vec<Interface>, several: bool) {
         self.several = several;
-        self.open.retain_mut(|link| {
-            let Some(now) = interfaces.iter().find(|now| now.is_same(&link.interface)) else {
-                return false;
-            };
-            if now.carrier && !link.interface.carrier {
+        let wanted = |link: &Link| interfaces.iter().find(|now| now.is_same(&link.interface));
+        let gone = self.open.extract_if(.., |link| wanted(link).is_none());
+        self.closing.extend(gone.map(|link| Box::new(link) as Box<dyn Send>));
+        for link in &mut self.open {
+            let carrier = wanted(link).is_some_and(|now| now.carrier);
+            if carrier && !link.interface.carrier {
                 // What the switch knew of its port is forgotten: everything is said again.
-                link.behind = true;
-                link.memberships = None;
+                (link.behind, link.anew) = (true, true);
             }
-            link.interface.carrier = now.carrier;
-            true
-        });
+            link.interface.carrier = carrier;
+        }
         self.wanted = interfaces;
-        self.retry_at = None;
+        self.gated = false;
+        (self.retry_at, self.said) = (None, false);
     }
 
-    /// Opens what is not open, and brings what is behind up to date. What cannot be done is due
-    /// again later; the complaint is given once.
-    pub(super) fn open(&mut self, drops: &mut Drops) -> Option<String> {
-        let again = self.retry_at.take().is_some();
-        let mut complaint = None;
-        for interface in self.wanted.clone() {
-            let open = self.open.iter_mut().find(|link| link.interface.is_same(&interface));
-            let done = match open {
-                Some(link) => link.catch_up(&self.settings, &self.addresses),
-                None => self.open_link(&interface).map(|link| self.open.push(link)),
-            };
-            if let Err(error) = done {
-                drops.count("open_failed");
-                self.retry_at = Some(now() + RETRY_AFTER);
-                complaint = Some(format!("{} cannot be used: {error}", interface.name));
+    /// Has opened what is not open, closed what is not used any more, and brought up to date what
+    /// is behind. It is done later: [`Self::readable`] says when.
+    pub(super) fn open(&mut self, drops: &mut Drops) {
+        self.gated = true;
+        self.order(drops);
+    }
+
+    /// Whether sockets are being opened.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opener.is_busy()
+    }
+
+    fn order(&mut self, drops: &mut Drops) {
+        self.retry_at = None;
+        self.changed = self.opener.is_busy();
+        if self.changed {
+            return;
+        }
+        let (mut open, mut join) = (Vec::new(), Vec::new());
+        for interface in &self.wanted {
+            let link = self.open.iter_mut().find(|link| link.interface.is_same(interface));
+            match link {
+                None => open.push(interface.clone()),
+                Some(link) if link.behind => {
+                    if link.neighbours.set_addresses(&self.addresses).is_err() {
+                        drops.count("open_failed");
+                        self.retry_at = Some(now() + RETRY_AFTER);
+                        continue;
+                    }
+                    let mut memberships = link.memberships.take();
+                    if link.anew {
+                        let old = memberships.take().map(|old| Box::new(old) as Box<dyn Send>);
+                        self.closing.extend(old);
+                    }
+                    (link.behind, link.anew) = (false, false);
+                    join.push((interface.clone(), memberships));
+                }
+                Some(_) => {}
             }
         }
-        complaint.filter(|_| !again)
+        let close = std::mem::take(&mut self.closing);
+        if open.is_empty() && join.is_empty() && close.is_empty() {
+            return;
+        }
+        let (settings, addresses) = (self.settings.clone(), self.addresses.clone());
+        self.opener.give(Order { settings, addresses, open, join, close });
+    }
+
+    /// Takes in what was opened and joined. What could not be done is due again later; the
+    /// complaint is given once.
+    pub(super) fn take_in(&mut self, drops: &mut Drops) -> Option<String> {
+        let Done { opened, joined } = self.done.take()?;
+        let mut failed = Vec::new();
+        for (interface, memberships, done) in joined {
+            let link = self.open.iter_mut().find(|link| link.interface.is_same(&interface));
+            match link {
+                Some(link) => {
+                    link.memberships = memberships;
+                    if let Err(error) = done {
+                        link.behind = true;
+                        failed.push((interface, error));
+                    }
+                }
+                None => self.closing.extend(memberships.map(|it| Box::new(it) as Box<dyn Send>)),
+            }
+        }
+        for (interface, sockets) in opened {
+            let wanted = self.wanted.iter().find(|wanted| wanted.is_same(&interface));
+            match (sockets, wanted) {
+                (Ok(Sockets { heartbeats, neighbours, memberships }), Some(wanted)) => {
+                    let (interface, memberships) = (wanted.clone(), Some(memberships));
+                    // The addresses may have changed meanwhile.
+                    let (behind, anew) = (self.changed, false);
+                    let link =
+                        Link { interface, heartbeats, neighbours, memberships, behind, anew };
+                    self.open.push(link);
+                }
+                (Ok(sockets), None) => self.closing.push(Box::new(sockets)),
+                (Err(error), Some(_)) => failed.push((interface, error)),
+                (Err(_), None) => {}
+            }
+        }
+        if self.gated && (self.changed || !self.closing.is_empty()) {
+            self.order(drops);
+        }
+        for _ in &failed {
+            drops.count("open_failed");
+            self.retry_at = self.gated.then(|| now() + RETRY_AFTER);
+        }
+        let (interface, error) = failed.pop()?;
+        let said = std::mem::replace(&mut self.said, true);
+        (!said).then(|| format!("{} cannot be used: {error}", interface.name))
     }
 
     /// Whether it is time to try again what could not be opened.
@@ -174,27 +282,15 @@ impl Links {
         self.retry_at.is_some_and(|at| now() >= at)
     }
 
-    fn open_link(&self, interface: &Interface) -> io::Result<Link> {
-        let LinkSettings { ethertype, group, mac } = self.settings;
-        Ok(Link {
-            heartbeats: HeartbeatSocket::open(interface, ethertype, group)?,
-            neighbours: NeighbourSocket::open(interface, mac.mac, &self.addresses)?,
-            memberships: Some(Memberships::join(interface, mac, &self.addresses)?),
-            behind: false,
-            interface: interface.clone(),
-        })
-    }
-
-    /// Goes over to other service addresses. What does not follow at once does when [`Self::open`]
-    /// is due.
+    /// Goes over to other service addresses, later as with [`Self::open`].
     pub(super) fn set_addresses(&mut self, addresses: Vec<IpAddr>, drops: &mut Drops) {
         self.addresses = addresses;
+        self.changed |= self.opener.is_busy();
         for link in &mut self.open {
             link.behind = true;
-            if link.catch_up(&self.settings, &self.addresses).is_err() {
-                drops.count("open_failed");
-                self.retry_at = Some(now() + RETRY_AFTER);
-            }
+        }
+        if self.gated {
+            self.order(drops);
         }
     }
 
@@ -223,19 +319,5 @@ impl Links {
     }
 }
 
-impl Link {
-    /// Brings filters and memberships to these addresses, if they are not there.
-    fn catch_up(&mut self, settings: &LinkSettings, addresses: &[IpAddr]) -> io::Result<()> {
-        if self.behind {
-            let neighbours = self.neighbours.set_addresses(addresses);
-            let joined = match &mut self.memberships {
-                Some(joined) => joined.set_addresses(addresses),
-                None => Memberships::join(&self.interface, settings.mac, addresses)
-                    .map(|joined| self.memberships = Some(joined)),
-            };
-            neighbours.and(joined)?;
-            self.behind = false;
-        }
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,9 @@
 //!
 //! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
 //!   `links` and `stage` are its sockets and its queue, `ordered` what it has the kernel do,
-//!   `witness` looks for signs of life beside it, `pace` for what holds it up, `strangers` keeps who
-//!   sends what cannot be taken. It runs in a thread of its own for each cluster.
+//!   `opener` opens and closes the sockets and `witness` looks for signs of life beside it, `pace`
+//!   for what holds it up, `strangers` keeps who sends what cannot be taken. It runs in a thread of its
+//!   own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
@@ -19,6 +20,7 @@ mod drops;
 mod host;
 mod idle;
 mod links;
+mod opener;
 mod ordered;
 mod pace;
 mod reload;

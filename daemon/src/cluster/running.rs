@@ -17,6 +17,7 @@ use super::asking::Asking;
 use super::clock::now;
 use super::idle::Watch;
 use super::links::{LinkSettings, Links};
+use super::opener::Opener;
 use super::ordered::Ordered;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, REQUEST_QUEUE};
 use super::runtime::{Parts, Runtime};
@@ -182,7 +183,11 @@ impl Running {
                 Ok(stage) => stage,
                 Err(error) => return drop(opened.send(Err(error.into()))),
             };
-            let mut links = Links::new(settings, addresses);
+            let (opener, bench) = Opener::new();
+            if let Err(error) = bench.start(&name) {
+                return drop(opened.send(Err(error.into())));
+            }
+            let mut links = Links::new(settings, addresses, opener);
             links.set_interfaces(around.interfaces, several);
             let _ = opened.send(Ok(()));
             let parts = Parts {

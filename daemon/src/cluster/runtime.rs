@@ -12,6 +12,7 @@ use nlb_protocol::ClusterId;
 use nlb_protocol::auth::KeyRing;
 use nlb_protocol::frame::{Frame, MAX_FRAME, Message, State};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::clock::now;
 use super::drops::Drops;
@@ -39,6 +40,10 @@ const REQUESTS_A_TURN: usize = 8;
 
 /// Frames sent before the wire has its turn again: pins may never end on a slow machine.
 const TRANSMITS_A_TURN: usize = 16;
+
+/// How long the first heartbeat waits for its sockets: until they are there, but for a kernel that
+/// makes everybody wait.
+const FIRST_SOCKETS: Duration = Duration::from_secs(1);
 
 /// How often the view for readers is renewed at most.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -106,7 +111,12 @@ impl Runtime {
     /// Runs until the node has left its cluster or was told to stop.
     pub(super) async fn run(mut self) {
         let mut requests = Vec::with_capacity(REQUESTS_A_TURN);
-        self.open_links();
+        self.parts.links.open(&mut self.drops);
+        if self.parts.links.is_opening() {
+            // Whoever goes on with an earlier life has no heartbeat to lose.
+            let _ = timeout(FIRST_SOCKETS, self.parts.links.readable()).await;
+            self.take_in_links();
+        }
         self.flush();
         while !self.ended {
             self.wait(&mut requests).await;
@@ -154,8 +164,9 @@ impl Runtime {
         }
         self.pace.after("on requests");
         self.feed_sign();
+        self.take_in_links();
         if self.parts.links.is_due() {
-            self.open_links();
+            self.parts.links.open(&mut self.drops);
         }
         self.parts.links.announce(now(), &mut self.drops);
     }
@@ -214,7 +225,7 @@ impl Runtime {
                     // Opened when the gate stands before them: their sockets bring the traffic.
                     self.parts.ordered.set_interfaces(rules);
                 } else if !self.parts.ordered.is_opening() {
-                    self.open_links();
+                    self.parts.links.open(&mut self.drops);
                 }
             }
             ClusterRequest::Service { addresses, ports, in_force } => {
@@ -248,7 +259,7 @@ impl Runtime {
             KernelEvent::Applied { generation, revision, .. } => {
                 engine.handle_applied(generation, now());
                 if self.parts.ordered.in_force(revision) {
-                    self.open_links();
+                    self.parts.links.open(&mut self.drops);
                 }
             }
             KernelEvent::Failed { reason, .. } => {
@@ -354,8 +365,8 @@ impl Runtime {
         }
     }
 
-    fn open_links(&mut self) {
-        if let Some(complaint) = self.parts.links.open(&mut self.drops) {
+    fn take_in_links(&mut self) {
+        if let Some(complaint) = self.parts.links.take_in(&mut self.drops) {
             self.say("interface-unusable", complaint);
         }
     }
