@@ -27,6 +27,10 @@ const QUESTIONS_A_TURN: usize = 32;
 /// Until an interface is tried again that could not be used.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Until one is opened that was made anew: what the host needs is put on it first, which takes the
+/// supervisor some 50 ms.
+const RETURN_AFTER: Duration = Duration::from_millis(100);
+
 /// What all interfaces of a cluster have in common.
 #[derive(Debug, Clone)]
 pub(super) struct LinkSettings {
@@ -120,7 +124,8 @@ impl Links {
     }
 
     /// Sends a frame on every interface. `true`: it has left on one at least.
-    pub(super) fn send(&self, payload: &[u8], drops: &mut Drops) -> bool {
+    pub(super) fn send(&mut self, payload: &[u8], drops: &mut Drops) -> bool {
+        self.let_go();
         let mut sent = false;
         for link in &self.open {
             if !link.interface.carrier {
@@ -133,6 +138,17 @@ impl Links {
             }
         }
         sent
+    }
+
+    /// Lets go of sockets whose interface was removed. One that came back at once, under the same
+    /// name and number, may never have been missed by anybody else: it is opened anew.
+    fn let_go(&mut self) {
+        let gone = self.open.extract_if(.., |link| !link.heartbeats.is_attached());
+        let before = self.closing.len();
+        self.closing.extend(gone.map(|link| Box::new(link) as Box<dyn Send>));
+        if self.closing.len() > before && self.gated {
+            self.retry_at = Some(now() + RETURN_AFTER);
+        }
     }
 
     /// Answers the questions that wait, if it is this node's turn.

@@ -96,6 +96,13 @@ impl HeartbeatSocket {
         self.socket.send(self.group, &padded)
     }
 
+    /// Whether the interface that it was opened on is still there; if not, no frame will ever come,
+    /// although those that are sent may leave.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.socket.is_attached()
+    }
+
     /// Frames received and dropped for want of room since the last call.
     ///
     /// # Errors

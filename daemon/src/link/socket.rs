@@ -118,6 +118,12 @@ impl PacketSocket {
         self.fd.get_ref().send_to(payload, &to).map(|_| ())
     }
 
+    /// Whether the interface that it was opened on is still there. One that is made anew under the
+    /// same number is another: it takes frames from this socket, and gives it none.
+    pub(super) fn is_attached(&self) -> bool {
+        sys::bound_to(self.fd.get_ref()).is_ok_and(|bound| bound == Some(self.index))
+    }
+
     pub(super) fn stats(&self) -> io::Result<PacketStats> {
         sys::statistics(self.fd.get_ref().as_fd())
     }

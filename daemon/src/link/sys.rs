@@ -118,6 +118,15 @@ pub(super) fn join(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The interface that a packet socket is bound to now; `None`: it was removed.
+pub(super) fn bound_to(socket: &Socket) -> io::Result<Option<InterfaceIndex>> {
+    let address = socket.local_addr()?;
+    // SAFETY: a `SockAddr` is a whole `sockaddr_storage`, larger than `sockaddr_ll`, aligned for
+    // it, and zero where the kernel wrote nothing.
+    let address = unsafe { address.as_ptr().cast::<libc::sockaddr_ll>().read() };
+    Ok(u32::try_from(address.sll_ifindex).ok().map(InterfaceIndex))
+}
+
 /// Reads the counters, which the kernel then sets back to zero.
 pub(super) fn statistics(fd: BorrowedFd<'_>) -> io::Result<PacketStats> {
     let mut stats = MaybeUninit::<libc::tpacket_stats>::zeroed();

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::super::opener::Bench;
 use super::*;
+use crate::link::LinkEvent;
 use crate::testing::{PATIENCE, Pair, eventually, inside, privileged};
 
 const CLUSTER: ClusterId = ClusterId(7);
@@ -36,6 +37,12 @@ async fn take_in(links: &mut Links, drops: &mut Drops) -> Option<String> {
         timeout(PATIENCE, links.readable()).await.unwrap();
     }
     links.take_in(drops)
+}
+
+async fn hears(socket: &HeartbeatSocket) -> bool {
+    let mut buffer = [0; crate::link::RECEIVE_BUFFER];
+    let heard = timeout(Duration::from_millis(500), socket.recv(&mut buffer)).await;
+    matches!(heard, Ok(Ok(LinkEvent::Frame(_))))
 }
 
 #[test]
@@ -80,6 +87,43 @@ fn whoever_holds_interfaces_up_holds_up_no_heartbeat() {
             links.open(&mut drops);
             assert_eq!(work(&mut links, &mut bench, &mut drops).await, None);
             assert_eq!(links.interfaces().count(), 1);
+        });
+    });
+}
+
+#[test]
+fn an_interface_made_anew_under_the_same_number_is_heard_again() {
+    privileged(|| {
+        let pair = Pair::new();
+        let interface = pair.node_interface();
+        let anew = format!(
+            "link delete n0\n\
+             link add n0 index {} address {} type veth peer name c0 netns {}\n\
+             link set n0 up\n",
+            interface.index.0,
+            interface.mac,
+            pair.client.path().display()
+        );
+        inside(&pair.node, || async {
+            let mut drops = Drops::default();
+            let (mut links, mut bench) = links();
+            links.set_interfaces(vec![interface], false);
+            links.open(&mut drops);
+            assert_eq!(work(&mut links, &mut bench, &mut drops).await, None);
+            assert!(links.send(b"one", &mut drops));
+            pair.node.ip(&anew).unwrap();
+            pair.client.ip("link set c0 up\n").unwrap();
+            assert!(!links.send(b"two", &mut drops), "it leaves, and nothing would come back");
+            eventually("another try", || links.is_due());
+            links.open(&mut drops);
+            assert_eq!(work(&mut links, &mut bench, &mut drops).await, None);
+            assert!(links.send(b"three", &mut drops));
+            let peer = pair.client_interface();
+            let LinkSettings { ethertype, group, .. } = settings();
+            inside(&pair.client, || async {
+                HeartbeatSocket::open(&peer, ethertype, group).unwrap().send(b"peer").unwrap();
+            });
+            assert!(hears(links.heartbeats().next().unwrap()).await);
         });
     });
 }
