@@ -13,6 +13,7 @@ pub mod log;
 pub mod manage;
 pub mod metrics;
 pub mod priority;
+pub mod pulse;
 pub mod queue;
 pub mod weight;
 

@@ -17,7 +17,7 @@ use nlbd::cluster::{Happened, Supervisor};
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
 use nlbd::weight::SAMPLE_INTERVAL;
-use nlbd::{caps, inet, kernel, log, metrics, priority};
+use nlbd::{caps, inet, kernel, log, metrics, priority, pulse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -159,6 +159,10 @@ async fn supervise(
     let mut serving =
         tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
     notify(&[sd_notify::NotifyState::Ready]);
+    if let Some(patience) = sd_notify::watchdog_enabled() {
+        let lives = || notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::spawn(pulse::watch(supervisor.pulses(), patience, lives));
+    }
     let worked = tokio::select! {
         worked = work(&mut supervisor, &mut calls, &mut signals) => worked,
         _ = &mut serving => Err(anyhow::anyhow!("the management socket was closed")),
@@ -211,7 +215,6 @@ async fn work(
 ) -> anyhow::Result<()> {
     let mut weigh = tokio::time::interval(SAMPLE_INTERVAL);
     weigh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut watchdog = watchdog();
     loop {
         tokio::select! {
             _ = signals.term.recv() => return Ok(()),
@@ -245,7 +248,6 @@ async fn work(
                 supervisor.weigh(wall_clock_ms()).await;
                 supervisor.clear_up().await?;
             }
-            _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
         }
     }
 }
@@ -264,12 +266,6 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
         })
     }
-}
-
-/// Twice as often as systemd wants to hear of us; hardly ever where it does not.
-fn watchdog() -> tokio::time::Interval {
-    let wanted = sd_notify::watchdog_enabled().unwrap_or(Duration::from_secs(86_400));
-    tokio::time::interval((wanted / 2).max(Duration::from_millis(1)))
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {

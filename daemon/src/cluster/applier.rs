@@ -5,12 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::request::ClusterRequest;
 use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle, Leftovers};
 use crate::priority::{self, Priority};
+use crate::pulse::Heart;
+
+/// How often the thread says that it moves: it sleeps while there is nothing to do.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// Registrations that may wait: there are few clusters, and they come one by one.
 const REGISTRATIONS: usize = 16;
@@ -34,6 +40,7 @@ impl Applier {
     pub(super) async fn start(
         capabilities: Capabilities,
         leftovers: Leftovers,
+        heart: Heart,
     ) -> io::Result<Self> {
         let (registrations, registered) = mpsc::channel(REGISTRATIONS);
         let (started, starting) = oneshot::channel();
@@ -46,7 +53,7 @@ impl Applier {
                 match Kernel::start(capabilities, leftovers) {
                     Ok((kernel, events)) => {
                         let _ = started.send(Ok(kernel));
-                        route(events, registered).await;
+                        route(events, registered, heart).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -86,8 +93,11 @@ impl Applier {
 async fn route(
     mut events: mpsc::Receiver<KernelEvent>,
     mut registered: mpsc::Receiver<Registration>,
+    heart: Heart,
 ) {
     let mut routes = BTreeMap::new();
+    let mut beats = interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -96,6 +106,7 @@ async fn route(
                 Some((cluster, None)) => drop(routes.remove(&cluster)),
                 None => return,
             },
+            _ = beats.tick() => heart.beat(),
             Some(event) = events.recv() => {
                 if let Some(requests) = routes.get(cluster_of(&event)) {
                     // A cluster that does not read any more is ending.

@@ -34,6 +34,7 @@ use crate::kernel::kept_clients;
 use crate::link::Interface;
 use crate::manage::TapeEnd;
 use crate::priority::{self, Priority};
+use crate::pulse::Heart;
 use crate::queue;
 use crate::weight::Weigher;
 
@@ -109,6 +110,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) reports: mpsc::Sender<CheckReport>,
     /// Where its start is recorded, if it is.
     pub(super) tape: Option<TapeEnd>,
+    /// Says that its loop moves.
+    pub(super) heart: Heart,
     /// Where what an earlier process left is found.
     pub(super) run_dir: &'a Path,
 }
@@ -195,6 +198,7 @@ impl Running {
                 cluster,
                 keys,
                 engine,
+                heart: around.heart,
                 links,
                 stage,
                 state,

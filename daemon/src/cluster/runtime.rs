@@ -29,6 +29,7 @@ use super::taped::Taped;
 use super::witness::{Sign, Witness};
 use crate::kernel::KernelEvent;
 use crate::link::{LinkEvent, RECEIVE_BUFFER};
+use crate::pulse::Heart;
 
 /// Frames taken from one socket before the others have their turn: more than 63 peers send in
 /// one interval, so that a burst is taken at once, and few enough that a flood of forged frames
@@ -58,6 +59,8 @@ pub(super) struct Parts {
     pub(super) keys: KeyRing,
     /// The machine.
     pub(super) engine: Taped,
+    /// Beats at each turn of the loop.
+    pub(super) heart: Heart,
     /// The sockets.
     pub(super) links: Links,
     /// The queue.
@@ -123,6 +126,7 @@ impl Runtime {
             self.feed(&mut requests);
             self.flush();
             self.parts.engine.wind(now());
+            self.parts.heart.beat();
             self.pace.end().into_iter().for_each(|words| self.say("held-up", words));
         }
         self.save();

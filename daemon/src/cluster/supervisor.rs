@@ -27,6 +27,7 @@ use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Counters, Fates, Leftovers, QueuePath};
 use crate::manage::{EventSink, KernelPath, Known, LostNodes, Observed, TapeEnd};
+use crate::pulse::{Heart, Pulse};
 use crate::queue;
 use crate::weight::Meter;
 
@@ -96,6 +97,8 @@ pub struct Supervisor {
     pub(super) lost: BTreeMap<String, LostNodes>,
     /// Where the metrics are to be had beside their socket.
     pub(super) metrics: watch::Sender<Option<SocketAddr>>,
+    /// The threads that must move.
+    pulses: watch::Sender<Vec<Pulse>>,
     run_dir: PathBuf,
     /// The next end is a restart, if it comes until then.
     pub(super) restart: Option<RestartWish>,
@@ -145,7 +148,8 @@ impl Supervisor {
             if going_on.is_empty() { Leftovers::Replace } else { Leftovers::Keep(going_on) };
         let (cluster_events, happened) = mpsc::channel(EVENTS);
         let (check_reports, checked) = mpsc::channel(REPORTS);
-        let applier = Applier::start(capabilities.clone(), leftovers)
+        let (heart, pulse) = Heart::new("nlb-kernel");
+        let applier = Applier::start(capabilities.clone(), leftovers, heart)
             .await
             .map_err(SuperviseError::Applier)?;
         Ok(Self {
@@ -166,6 +170,7 @@ impl Supervisor {
             observed: BTreeMap::new(),
             lost: BTreeMap::new(),
             metrics: watch::Sender::new(None),
+            pulses: watch::Sender::new(vec![pulse]),
             run_dir: run_dir.to_owned(),
             restart: None,
             cluster_events,
@@ -182,6 +187,12 @@ impl Supervisor {
     #[must_use]
     pub fn metrics(&self) -> watch::Receiver<Option<SocketAddr>> {
         self.metrics.subscribe()
+    }
+
+    /// The threads that must move, now and later.
+    #[must_use]
+    pub fn pulses(&self) -> watch::Receiver<Vec<Pulse>> {
+        self.pulses.subscribe()
     }
 
     /// Waits for the next thing that is not a request.
@@ -202,6 +213,7 @@ impl Supervisor {
         cluster: &ClusterConfig,
         config: &Config,
     ) -> Result<(), SuperviseError> {
+        let (heart, pulse) = Heart::new(&cluster.name);
         let around = Surroundings {
             node: &config.node,
             interfaces: self.up(cluster),
@@ -211,10 +223,15 @@ impl Supervisor {
             tools: self.tools.clone(),
             reports: self.check_reports.clone(),
             tape: self.tapes.remove(&cluster.name),
+            heart,
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;
         self.clusters.insert(cluster.name.clone(), running);
+        self.pulses.send_modify(|pulses| {
+            pulses.retain(Pulse::is_there);
+            pulses.push(pulse);
+        });
         // Only now, behind the gate, may the kernel have the addresses.
         if let Err(error) = self.install().await {
             self.end(&cluster.name).await?;
