@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nlb_engine::Timing;
 use nlb_protocol::addr::DEFAULT_ETHERTYPE;
-use nlb_protocol::{ClusterId, MacAddr, MacMode, NodeId};
+use nlb_protocol::{ClusterId, ClusterMac, MacAddr, MacMode, NodeId};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{KeyError, Reason};
@@ -319,13 +319,21 @@ impl Check<'_> {
                 }
                 None => ids.push((id, cluster, spot)),
             }
-            if let Some(mac) = &cluster.mac {
-                match macs.iter().find(|(other, ..)| *other == mac.value) {
+            // One that is configured may be what another derives from its id.
+            let configured = cluster.mac.as_ref().map(|mac| mac.value);
+            let mode = value_or(&cluster.mode, MacMode::default());
+            if let Ok(ClusterMac { mac, .. }) = address::cluster_mac(mode, id, configured) {
+                let spot = cluster.mac.as_ref().map_or(spot, |mac| mac.spot);
+                match macs.iter().find(|(other, other_cluster, _)| {
+                    let derived = [cluster, *other_cluster].map(|it| it.mac.is_none());
+                    // Two that derive the same have the same id, which was said.
+                    *other == mac && derived != [true, true]
+                }) {
                     Some((_, other, first)) => {
-                        let what = format!("cluster MAC {}", mac.value);
-                        self.shared(mac.spot, what, other, *first, "one cluster a MAC");
+                        let what = format!("cluster MAC {mac}");
+                        self.shared(spot, what, other, *first, "one cluster a MAC");
                     }
-                    None => macs.push((mac.value, cluster, mac.spot)),
+                    None => macs.push((mac, cluster, spot)),
                 }
             }
             for address in &cluster.addresses {

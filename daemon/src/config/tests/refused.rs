@@ -211,6 +211,13 @@ fn two_clusters_in_each_others_way() {
         "/etc/nlbd/nlbd.ron:3:79: cluster MAC 02:00:00:00:00:01 is that of cluster \"nlb0\" too, \
          see /etc/nlbd/nlbd.ron:2:79; allowed: one cluster a MAC"
     );
+    // One that is configured, and that the other cluster has by its id.
+    assert_eq!(
+        Fake::with(&text(&format!("{a}, id: 7"), &format!("{b}, mac: \"02:4e:4c:42:00:07\"")))
+            .errors(),
+        "/etc/nlbd/nlbd.ron:3:79: cluster MAC 02:4e:4c:42:00:07 is that of cluster \"nlb0\" too, \
+         see /etc/nlbd/nlbd.ron:2:78; allowed: one cluster a MAC"
+    );
 }
 
 #[test]
