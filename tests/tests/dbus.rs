@@ -233,7 +233,7 @@ fn everybody_reads_and_polkit_says_who_changes() {
             (call("Undrain", &[]), "drain"),
             (call("Leave", &[]), "leave"),
             (manager("Reload", &[]), "reload"),
-            (manager("CheckConfig", &["s", "/etc/shadow"]), "manage"),
+            (manager("CheckConfig", &["s", ""]), "manage"),
             (manager("AddInterface", &["sa{sv}", "eth0", "0"]), "manage"),
             (manager("RemoveInterface", &["ss", "eth0", ""]), "manage"),
         ];
@@ -250,6 +250,10 @@ fn everybody_reads_and_polkit_says_who_changes() {
         ensure!(bus.busctl_as(OPERATOR, &set("Weight", "q", "300"))?.status.success());
         ensure!(get(bus, "Weight")? == "q 300");
         ensure!(bus.busctl_as(OPERATOR, &manager("Reload", &[]))?.status.success());
+        // But not into files of root's.
+        ensure!(bus.busctl_as(OPERATOR, &manager("CheckConfig", &["s", ""]))?.status.success());
+        let said = bus.refused(OPERATOR, &manager("CheckConfig", &["s", "/etc/shadow"]))?;
+        ensure!(said.contains("only root may"), "{said}");
         // One who must give a password: only when the caller waits for that.
         let mut words = vec!["--allow-interactive-authorization=no"];
         words.extend(call("SetWeight", &["q", "400"]));

@@ -32,8 +32,8 @@ pub enum Denied {
         /// Whether it was to be asked for.
         interactive: bool,
     },
-    /// Nobody can be asked: only root and the daemon's user may.
-    NoPolkit {
+    /// Nobody can be asked, or polkit has no say in it: only root and the daemon's user may.
+    Nobody {
         /// The daemon's user.
         owner: u32,
     },
@@ -54,8 +54,8 @@ impl fmt::Display for Denied {
                 "polkit grants {action} for a password; ask with interactive authorization, or as \
                  root"
             ),
-            Self::NoPolkit { owner: 0 } => f.write_str("only root may"),
-            Self::NoPolkit { owner } => {
+            Self::Nobody { owner: 0 } => f.write_str("only root may"),
+            Self::Nobody { owner } => {
                 write!(f, "only root and the daemon's own user ({owner}) may")
             }
         }
@@ -96,6 +96,10 @@ impl Permits {
             return Ok(());
         }
         let (action, user, interactive) = (request.action(), caller.user, caller.interactive);
+        if request.reads_any_file() {
+            let denied = Denied::Nobody { owner: self.owner };
+            return Err(ManageError::NotPermitted { action, user, denied });
+        }
         let check = match &caller.subject {
             Some(subject) => {
                 let _waits = self.wait(user)?;
@@ -117,7 +121,7 @@ impl Permits {
                 if !self.said.swap(true, Ordering::Relaxed) {
                     tracing::warn!(error, "polkit cannot be asked: only root may change anything");
                 }
-                Denied::NoPolkit { owner: self.owner }
+                Denied::Nobody { owner: self.owner }
             }
         };
         tracing::warn!(user, action, "a request was refused: no permission");

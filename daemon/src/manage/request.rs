@@ -72,8 +72,8 @@ impl Eq for TapeEnd {}
 
 impl Request {
     /// The polkit action that stands for it; `None`: everybody may ask it.
-    /// [`Request::CheckConfig`] is not for everybody although it changes nothing: it would tell
-    /// any user what stands in any file. Nor is [`Request::Record`]: it tells the hash seed, and
+    /// [`Request::CheckConfig`] is not for everybody although it changes nothing: it tells what
+    /// stands in the configuration (see also [`Self::reads_any_file`]). Nor is [`Request::Record`]: it tells the hash seed, and
     /// costs something.
     #[must_use]
     pub fn privilege(&self) -> Option<&'static str> {
@@ -90,6 +90,13 @@ impl Request {
             }
             Self::Record { .. } => Some("org.nlbd1.record"),
         }
+    }
+
+    /// Whether it tells what stands in a file of the caller's choice, which the daemon reads as
+    /// root: an error quotes it.
+    #[must_use]
+    pub fn reads_any_file(&self) -> bool {
+        matches!(self, Self::CheckConfig { file: Some(_) })
     }
 
     /// What is asked, in words, for the log and for a refusal.

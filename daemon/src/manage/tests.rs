@@ -247,6 +247,7 @@ async fn everybody_may_read_and_few_may_change() {
         Request::Undrain { cluster: None },
         Request::RestartHold { hold: core::time::Duration::from_secs(30) },
         Request::Reload,
+        Request::CheckConfig { file: None },
         Request::CheckConfig { file: Some(PathBuf::from("/etc/shadow")) },
     ];
     for request in change {
@@ -254,7 +255,7 @@ async fn everybody_may_read_and_few_may_change() {
         assert!(
             matches!(
                 error,
-                ManageError::NotPermitted { user: 1000, denied: Denied::NoPolkit { owner: 7 }, .. }
+                ManageError::NotPermitted { user: 1000, denied: Denied::Nobody { owner: 7 }, .. }
             ),
             "{request:?}"
         );
