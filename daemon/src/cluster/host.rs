@@ -208,7 +208,8 @@ impl Supervisor {
 }
 
 /// Whether clients go unanswered where this is wrong. Without the record, or with a setting that
-/// somebody else wants otherwise, they do not: the gate stops what the kernel might say.
+/// somebody else wants otherwise, they do not: the gate stops what the kernel might say. Nor is
+/// anything known to be wrong while the kernel does not answer.
 fn is_needed(error: &HostError) -> bool {
     match error {
         HostError::Netlink(_)
@@ -216,7 +217,8 @@ fn is_needed(error: &HostError) -> bool {
         | HostError::AddressTaken { .. }
         | HostError::LinkTaken { .. }
         | HostError::Ipv6Disabled { .. } => true,
-        HostError::Setting { .. }
+        HostError::NoAnswer { .. }
+        | HostError::Setting { .. }
         | HostError::File { .. }
         | HostError::Record { .. }
         | HostError::RecordDamaged { .. } => false,

@@ -110,6 +110,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) reports: mpsc::Sender<CheckReport>,
     /// Where its start is recorded, if it is.
     pub(super) tape: Option<TapeEnd>,
+    /// Whom its search for signs of life asks.
+    pub(super) netlink: Arc<Netlink>,
     /// Says that its loop moves.
     pub(super) heart: Heart,
     /// Where what an earlier process left is found.
@@ -130,7 +132,6 @@ impl Running {
             cluster: config.name.clone(),
             source,
         };
-        let netlink = Netlink::connect().map_err(|error| failed(error.into()))?;
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
         let mut weigher = Weigher::new(config.weight, config.weight_rules);
         let weight = weigher.weight();
@@ -203,7 +204,7 @@ impl Running {
                 stage,
                 state,
                 ordered: Ordered::new(kernel, rules, ready),
-                witness: Witness::new(netlink),
+                witness: Witness::new(around.netlink),
                 requests: inbox,
                 views: view,
                 events: around.events,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nlb_engine::manage::Command;
@@ -82,7 +83,7 @@ pub struct Supervisor {
     pub(super) started: Time,
     pub(super) capabilities: Capabilities,
     applier: Applier,
-    pub(super) netlink: Netlink,
+    pub(super) netlink: Arc<Netlink>,
     pub(super) watch: LinkWatch,
     pub(super) installer: Installer,
     pub(super) upkeep: Upkeep,
@@ -160,7 +161,7 @@ impl Supervisor {
             started: now(),
             capabilities,
             applier,
-            netlink: Netlink::connect()?,
+            netlink: Arc::new(Netlink::connect()?),
             watch: LinkWatch::open([])?,
             installer: Installer::open(run_dir)?,
             upkeep: Upkeep::new(),
@@ -224,6 +225,7 @@ impl Supervisor {
             reports: self.check_reports.clone(),
             tape: self.tapes.remove(&cluster.name),
             heart,
+            netlink: Arc::clone(&self.netlink),
             run_dir: &self.run_dir,
         };
         let running = Running::start(cluster, around, &self.applier).await?;

@@ -1,6 +1,6 @@
 //! Looks for a sign that this node's receiver works, while the engine asks for one (SPEC 6.8).
 //!
-//! Beside the loop, in a task that asks the kernel through a connection of the main thread:
+//! Beside the loop, in a task that asks the kernel through a connection with a thread of its own:
 //! rtnetlink waits for whoever changes interfaces at the time, a driver that resets its card for
 //! instance, and that is just when everybody falls silent.
 
@@ -53,10 +53,10 @@ impl Drop for Search {
 }
 
 impl Witness {
-    /// No search yet. The connection's own task must run in another thread.
+    /// No search yet.
     #[must_use]
-    pub(super) fn new(netlink: Netlink) -> Self {
-        Self { netlink: Arc::new(netlink), search: None }
+    pub(super) fn new(netlink: Arc<Netlink>) -> Self {
+        Self { netlink, search: None }
     }
 
     /// A sign is wanted since then, on these interfaces, or not at all.

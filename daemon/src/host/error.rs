@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why the host could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,17 @@ pub enum HostError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// The kernel took too long, because somebody else keeps its interfaces.
+    #[error(
+        "{action}: the kernel did not answer within {} s; somebody keeps it busy with interfaces",
+        limit.as_secs()
+    )]
+    NoAnswer {
+        /// What was asked. It may still be done.
+        action: String,
+        /// How long was waited.
+        limit: Duration,
     },
     /// A link with a cluster's name is there and is not ours.
     #[error("link {name:?} exists already and is not nlbd's: rename the cluster or the link")]
@@ -92,7 +104,8 @@ impl HostError {
             | Self::Refused { source, .. }
             | Self::File { source, .. }
             | Self::Record { source, .. } => source.raw_os_error(),
-            Self::LinkTaken { .. }
+            Self::NoAnswer { .. }
+            | Self::LinkTaken { .. }
             | Self::AddressTaken { .. }
             | Self::Ipv6Disabled { .. }
             | Self::Setting { .. }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -13,7 +14,6 @@ use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, Neig
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use nlb_protocol::MacAddr;
 use rtnetlink::{Error, Handle, LinkDummy, LinkUnspec, RouteMessageBuilder};
-use tokio::task::JoinHandle;
 
 use super::HostError;
 use crate::link::{Interface, InterfaceIndex};
@@ -112,28 +112,64 @@ pub struct ProbeTargets {
     pub targets: Vec<IpAddr>,
 }
 
-/// A connection to rtnetlink, of the network namespace that it was opened in.
+/// How long the kernel may take to answer. It makes everybody wait who asks while somebody else
+/// changes interfaces: a driver that resets its card does so for seconds.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// A connection to rtnetlink, of the network namespace that it was opened in. It ends when it is
+/// dropped.
+///
+/// The kernel carries a request out while it is sent, and makes the sender wait: so that is done
+/// in a thread of its own, and nobody waits longer than [`ANSWER_TIME`].
 #[derive(Debug)]
 pub struct Netlink {
     handle: Handle,
-    task: JoinHandle<()>,
 }
 
-impl Drop for Netlink {
-    fn drop(&mut self) {
-        self.task.abort();
+/// Why there is no answer.
+#[derive(Debug)]
+enum Failure {
+    /// There is none yet; what was asked may still be done.
+    Late,
+    /// The kernel says no, or the connection is broken.
+    Kernel(Error),
+}
+
+/// Waits for an answer, and no longer than it may take.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_TIME, answer).await {
+        Ok(answer) => answer.map_err(Failure::Kernel),
+        Err(_) => Err(Failure::Late),
     }
 }
 
 impl Netlink {
-    /// Connects; its task runs on the current tokio runtime.
+    /// Connects, and starts the thread.
     ///
     /// # Errors
-    /// When there is no netlink socket to be had.
+    /// When there is no netlink socket or no thread to be had.
     pub fn connect() -> Result<Self, HostError> {
-        // No multicast group: the stream of unasked messages stays empty.
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(HostError::Netlink)?;
-        Ok(Self { handle, task: tokio::spawn(connection) })
+        let (made, making) = std::sync::mpsc::sync_channel(1);
+        let serve = move || {
+            let connect = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let entered = runtime.enter();
+                // No multicast group: the stream of unasked messages stays empty.
+                let (connection, handle, _) = rtnetlink::new_connection()?;
+                drop(entered);
+                Ok((runtime, connection, handle))
+            };
+            match connect() {
+                Ok((runtime, connection, handle)) => {
+                    let _ = made.send(Ok(handle));
+                    runtime.block_on(connection);
+                }
+                Err(error) => drop(made.send(Err(error))),
+            }
+        };
+        let thread = std::thread::Builder::new().name("nlb-host".to_owned()).spawn(serve);
+        let made = thread.and_then(|_| making.recv().map_err(io::Error::other)?);
+        Ok(Self { handle: made.map_err(HostError::Netlink)? })
     }
 
     /// The link of this name, if there is one.
@@ -163,8 +199,8 @@ impl Netlink {
     /// # Errors
     /// As [`Self::link`].
     pub async fn link_names(&self) -> Result<Vec<String>, HostError> {
-        let all: Result<Vec<LinkMessage>, Error> =
-            self.handle.link().get().execute().try_collect().await;
+        let dump = self.handle.link().get().execute();
+        let all: Result<Vec<LinkMessage>, Failure> = in_time(dump.try_collect()).await;
         let all = all.map_err(|error| refused("reading links".into(), &error))?;
         Ok(all.iter().map(|message| LinkState::of(message).name).collect())
     }
@@ -190,7 +226,7 @@ impl Netlink {
         mut answers: impl futures_util::Stream<Item = Result<LinkMessage, Error>> + Unpin,
         what: impl std::fmt::Display,
     ) -> Result<Option<(LinkState, LinkMessage)>, HostError> {
-        match answers.try_next().await {
+        match in_time(answers.try_next()).await {
             Ok(message) => Ok(message.map(|message| (LinkState::of(&message), message))),
             Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(refused(format!("reading link {what}"), &error)),
@@ -203,7 +239,7 @@ impl Netlink {
     /// `EOPNOTSUPP` where the kernel has no such kind, `EEXIST` where the name is taken.
     pub(super) async fn add_dummy(&self, name: &str) -> Result<(), HostError> {
         let message = LinkDummy::new(name).build();
-        let added = self.handle.link().add(message).execute().await;
+        let added = in_time(self.handle.link().add(message).execute()).await;
         added.map_err(|error| refused(format!("adding link {name}"), &error))
     }
 
@@ -214,28 +250,28 @@ impl Netlink {
         let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         let mut message = LinkUnspec::new_with_index(link.index.0).build();
         message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
-        if let Err(error) = self.handle.link().set(message).execute().await {
-            tracing::debug!(link = link.name, %error, "the link has an IPv6 address of its own");
+        if let Err(error) = in_time(self.handle.link().set(message).execute()).await {
+            tracing::debug!(link = link.name, ?error, "the link has an IPv6 address of its own");
         }
     }
 
     /// Sets a link up.
     pub(super) async fn set_up(&self, link: &LinkState) -> Result<(), HostError> {
         let message = LinkUnspec::new_with_index(link.index.0).up().build();
-        let set = self.handle.link().set(message).execute().await;
+        let set = in_time(self.handle.link().set(message).execute()).await;
         set.map_err(|error| refused(format!("setting link {} up", link.name), &error))
     }
 
     /// Deletes a link; one that is gone is no error.
     pub(super) async fn delete_link(&self, link: &LinkState) -> Result<(), HostError> {
-        let deleted = self.handle.link().del(link.index.0).execute().await;
+        let deleted = in_time(self.handle.link().del(link.index.0).execute()).await;
         gone_is_fine(deleted, || format!("deleting link {}", link.name))
     }
 
     /// Every address of the host.
     pub(super) async fn addresses(&self) -> Result<Vec<(InterfaceIndex, IpAddr)>, HostError> {
         let dump = self.handle.address().get().execute();
-        let all: Result<Vec<AddressMessage>, Error> = dump.try_collect().await;
+        let all: Result<Vec<AddressMessage>, Failure> = in_time(dump.try_collect()).await;
         let all = all.map_err(|error| refused("reading addresses".into(), &error))?;
         Ok(all
             .iter()
@@ -265,7 +301,7 @@ impl Netlink {
             lifetime.ifa_preferred = 0;
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
-        let added = request.execute().await;
+        let added = in_time(request.execute()).await;
         added.map_err(|error| refused(format!("adding {address} to {}", link.name), &error))
     }
 
@@ -278,7 +314,7 @@ impl Netlink {
         let length = if address.is_ipv4() { 32 } else { 128 };
         let message =
             self.handle.address().add(link.index.0, address, length).message_mut().clone();
-        let deleted = self.handle.address().del(message).execute().await;
+        let deleted = in_time(self.handle.address().del(message).execute()).await;
         gone_is_fine(deleted, || format!("deleting {address} from {}", link.name))
     }
 
@@ -296,12 +332,12 @@ impl Netlink {
         ] {
             let mut routes = self.handle.route().get(filter).execute();
             // A family that the kernel does not know has no routes.
-            while let Ok(Some(route)) = routes.try_next().await {
+            while let Ok(Some(route)) = in_time(routes.try_next()).await {
                 targets.extend(gateway(&route, index));
             }
         }
         let mut neighbours = self.handle.neighbours().get().execute();
-        while let Ok(Some(message)) = neighbours.try_next().await {
+        while let Ok(Some(message)) = in_time(neighbours.try_next()).await {
             let known = matches!(
                 message.header.state,
                 NeighbourState::Reachable
@@ -361,7 +397,7 @@ fn neighbour(attribute: &NeighbourAttribute) -> Option<IpAddr> {
     }
 }
 
-fn gone_is_fine(result: Result<(), Error>, action: impl Fn() -> String) -> Result<(), HostError> {
+fn gone_is_fine(result: Result<(), Failure>, action: impl Fn() -> String) -> Result<(), HostError> {
     match result {
         Err(error) => match errno(&error) {
             Some(libc::ENODEV | libc::EADDRNOTAVAIL | libc::ENXIO) => Ok(()),
@@ -371,15 +407,20 @@ fn gone_is_fine(result: Result<(), Error>, action: impl Fn() -> String) -> Resul
     }
 }
 
-fn errno(error: &Error) -> Option<i32> {
-    match error {
-        Error::NetlinkError(message) => Some(-message.raw_code()),
-        _ => None,
+fn errno(failure: &Failure) -> Option<i32> {
+    match failure {
+        Failure::Kernel(Error::NetlinkError(message)) => Some(-message.raw_code()),
+        Failure::Kernel(_) | Failure::Late => None,
     }
 }
 
-fn refused(action: String, error: &Error) -> HostError {
-    let source = errno(error)
-        .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
-    HostError::Refused { action, source }
+fn refused(action: String, failure: &Failure) -> HostError {
+    match failure {
+        Failure::Late => HostError::NoAnswer { action, limit: ANSWER_TIME },
+        Failure::Kernel(error) => {
+            let source = errno(failure)
+                .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
+            HostError::Refused { action, source }
+        }
+    }
 }
