@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
@@ -13,19 +12,15 @@ use nlb_varlink::{Limits, Server};
 use nlbd::arguments::Arguments;
 use nlbd::check::runner;
 use nlbd::check::{Runner, Tools};
-use nlbd::cluster::{Happened, Supervisor};
+use nlbd::cluster::Supervisor;
 use nlbd::config::{Host, Location, load};
-use nlbd::manage::{self, Call, DbusBackend, Inbox, VarlinkBackend};
-use nlbd::weight::SAMPLE_INTERVAL;
+use nlbd::manage::{self, DbusBackend, VarlinkBackend};
 use nlbd::{caps, inet, kernel, log, metrics, priority, pulse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// The socket of the management interface, in the run directory.
 const SOCKET: &str = "org.nlbd.Cluster";
-
-/// How long to wait after an error of the link monitor, so that a lasting one keeps nobody busy.
-const WATCH_PAUSE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -114,7 +109,7 @@ async fn supervise(
     commands: Runner,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen to signals")?;
-    let (handle, Inbox { mut calls, events }) = manage::channel(
+    let (handle, inbox) = manage::channel(
         nix::unistd::geteuid().as_raw(),
         bus.as_ref().map_or_else(Polkit::absent, Bus::polkit),
     );
@@ -133,7 +128,7 @@ async fn supervise(
         "nlbd starts"
     );
     let mut supervisor =
-        Supervisor::new(location, run_dir, config.clone(), capabilities, events, tools).await?;
+        Supervisor::new(location, run_dir, config.clone(), capabilities, inbox, tools).await?;
     let applied = tokio::select! {
         biased;
         _ = signals.term.recv() => None,
@@ -164,7 +159,7 @@ async fn supervise(
         tokio::spawn(pulse::watch(supervisor.pulses(), patience, lives));
     }
     let worked = tokio::select! {
-        worked = work(&mut supervisor, &mut calls, &mut signals) => worked,
+        worked = work(&mut supervisor, &mut signals) => worked,
         _ = &mut serving => Err(anyhow::anyhow!("the management socket was closed")),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
@@ -208,13 +203,7 @@ fn scraped(
 }
 
 /// Does what there is to do until somebody ends the daemon.
-async fn work(
-    supervisor: &mut Supervisor,
-    calls: &mut mpsc::Receiver<Call>,
-    signals: &mut Signals,
-) -> anyhow::Result<()> {
-    let mut weigh = tokio::time::interval(SAMPLE_INTERVAL);
-    weigh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn work(supervisor: &mut Supervisor, signals: &mut Signals) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             _ = signals.term.recv() => return Ok(()),
@@ -224,30 +213,7 @@ async fn work(
                     |error| tracing::error!(%error, "the configuration was not reloaded"),
                 );
             }
-            Some(call) = calls.recv() => {
-                let answer = supervisor.answer(call.request).await;
-                // Whoever asked may have gone.
-                let _ = call.reply.send(answer);
-            }
-            happened = supervisor.next() => match happened {
-                Ok(Happened::Event(event)) => {
-                    supervisor.handle_event(event, wall_clock_ms());
-                    supervisor.clear_up().await?;
-                }
-                Ok(Happened::Check(report)) => {
-                    supervisor.handle_check(report, wall_clock_ms()).await;
-                }
-                Ok(Happened::Link(change)) => supervisor.handle_link(&change).await,
-                Ok(Happened::Upkeep) => supervisor.keep_up().await,
-                Err(error) => {
-                    tracing::warn!(%error, "the host's links cannot be watched");
-                    tokio::time::sleep(WATCH_PAUSE).await;
-                }
-            },
-            _ = weigh.tick() => {
-                supervisor.weigh(wall_clock_ms()).await;
-                supervisor.clear_up().await?;
-            }
+            happened = supervisor.next() => supervisor.take_in(happened).await?,
         }
     }
 }
@@ -271,11 +237,4 @@ impl Signals {
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     // Nobody listens where systemd did not start us.
     let _ = sd_notify::notify(states);
-}
-
-/// For people: when an event happened.
-#[allow(clippy::disallowed_methods)] // this is the driver
-fn wall_clock_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The daemon does not answer: it ends, or it is overloaded.
-    #[error("the daemon did not answer in time")]
+    #[error("the daemon did not answer in time; what was asked may still be done")]
     NoAnswer,
     /// More calls wait than the daemon keeps.
     #[error("too many calls wait for an answer already: {0}")]

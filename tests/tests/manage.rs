@@ -5,9 +5,10 @@ use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use nlb_tests::binaries::program;
 use nlb_tests::cluster::Cluster;
 use nlb_tests::lab::{LabOptions, SERVICE4, source4, source6};
@@ -306,5 +307,38 @@ fn what_happened_is_told_in_order_and_with_causes() {
         // It clears up what its killed daemon left.
         cluster.nodes[2].start()?;
         cluster.wait_settled(3).map(drop)
+    });
+}
+
+/// Whoever only wants to know something does not wait for a leave, which waits for peers.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_leave_that_takes_long_keeps_nobody_waiting() {
+    let spec = ClusterSpec { timing: Some((300, 3000)), ..ClusterSpec::default() };
+    Cluster::test(&LabOptions::default(), &spec, &[100, 100], |cluster| {
+        let [node, peer, ..] = &cluster.nodes[..] else { anyhow::bail!("two nodes") };
+        let config = std::fs::read_to_string(node.config())?;
+        let renamed = config.replace("\"n1\"", "\"other\"");
+        ensure!(renamed != config, "{config}");
+        node.configure(&renamed)?;
+        peer.signal(Signal::SIGSTOP)?;
+        std::thread::scope(|scope| {
+            // A node with another name leaves and joins anew. Its peer does not take over yet.
+            let reload = scope.spawn(|| node.ctl(&["reload"]));
+            let mut answers = 0;
+            while !reload.is_finished() {
+                let asked = Instant::now();
+                node.status()?;
+                let took = asked.elapsed();
+                ensure!(took < Duration::from_secs(1), "status took {took:?}");
+                answers += 1;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            println!("{answers} answers while it left");
+            ensure!(answers > 5, "{answers} answers");
+            reload.join().expect("reload").map(drop)
+        })?;
+        peer.signal(Signal::SIGCONT)?;
+        cluster.wait_settled(2).map(drop)
     });
 }

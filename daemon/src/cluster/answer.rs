@@ -34,25 +34,10 @@ impl Supervisor {
     /// Why it is not granted; nothing has changed then.
     pub async fn answer(&mut self, request: Request) -> Answer {
         match request {
-            Request::Status => Ok(self.status().await),
-            Request::Buckets { cluster } => {
-                let (name, running) = self.running(cluster.as_deref())?;
-                let buckets = running.ask(ClusterRequest::Buckets).await.ok_or_else(gone)?;
-                Ok(Reply::Buckets(name, buckets, names(running)))
-            }
-            Request::Clients { cluster, limit } => {
-                let (name, running) = self.running(cluster.as_deref())?;
-                let ask = |reply| ClusterRequest::Clients(limit, reply);
-                let clients = running.ask(ask).await.ok_or_else(gone)?;
-                let all = running.view().snapshot.clients.max(clients.len());
-                Ok(Reply::Clients(name, all, clients, names(running)))
-            }
-            Request::Explain { cluster, client } => {
-                let (name, running) = self.running(cluster.as_deref())?;
-                let ask = |reply| ClusterRequest::Explain(client, reply);
-                let explanation = running.ask(ask).await.ok_or_else(gone)?;
-                Ok(Reply::Explanation(name, explanation, names(running)))
-            }
+            Request::Status
+            | Request::Buckets { .. }
+            | Request::Clients { .. }
+            | Request::Explain { .. } => self.tell(request).await,
             Request::SetWeight { cluster, weight } => {
                 let source = Some(WeightSource::Manual(weight));
                 self.set_weight_source(cluster.as_deref(), source).await
@@ -109,6 +94,34 @@ impl Supervisor {
         Err(ManageError::Refused { reason: format!("interface {interface}: {obstacle}") })
     }
 
+    /// Answers who only wants to know something.
+    pub(super) async fn tell(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Status => Ok(self.status().await),
+            Request::Buckets { cluster } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let buckets = running.ask(ClusterRequest::Buckets).await?;
+                Ok(Reply::Buckets(name, buckets, names(running)))
+            }
+            Request::Clients { cluster, limit } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let ask = |reply| ClusterRequest::Clients(limit, reply);
+                let clients = running.ask(ask).await?;
+                let all = running.view().snapshot.clients.max(clients.len());
+                Ok(Reply::Clients(name, all, clients, names(running)))
+            }
+            Request::Explain { cluster, client } => {
+                let (name, running) = self.running(cluster.as_deref())?;
+                let ask = |reply| ClusterRequest::Explain(client, reply);
+                let explanation = running.ask(ask).await?;
+                Ok(Reply::Explanation(name, explanation, names(running)))
+            }
+            other => {
+                Err(ManageError::Refused { reason: format!("to {} is a change", other.action()) })
+            }
+        }
+    }
+
     async fn record(&mut self, cluster: Option<&str>, from_start: bool, tape: TapeEnd) -> Answer {
         let name = if from_start {
             // One that was left is still configured.
@@ -120,7 +133,7 @@ impl Supervisor {
             let (name, running) = self.running(cluster)?;
             let begun = running.ask(|reply| ClusterRequest::Record(tape, reply)).await;
             let refused = |error: TapeError| ManageError::Refused { reason: error.to_string() };
-            begun.ok_or_else(gone)?.map_err(refused)?;
+            begun?.map_err(refused)?;
             name
         };
         tracing::info!(cluster = name, from_start, "what the engine is told is recorded");

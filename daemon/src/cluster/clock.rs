@@ -1,4 +1,4 @@
-//! The one place that reads a clock for the engine.
+//! The one place that reads a clock for the engine, and one for people.
 
 use nix::time::{ClockId, clock_gettime};
 use nlb_engine::Time;
@@ -13,4 +13,12 @@ pub fn now() -> Time {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// For people: when an event happened, in milliseconds since 1970.
+#[must_use]
+#[allow(clippy::disallowed_methods)] // this is the driver
+pub(super) fn wall_clock_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -9,8 +9,8 @@
 //!   looks for clients that are not in use any more.
 //! - `state` is what one process leaves to the next, `restart` the end of the daemon.
 //! - `service` and `asking` are how the service does: load, weight, health. In the main thread.
-//! - `supervisor`, `reload`, `host`, `troubles` and `answer` run in the main thread: configuration, addresses,
-//!   management.
+//! - `supervisor`, `leave`, `reload`, `host`, `troubles` and `answer` run in the main thread:
+//!   configuration, addresses, management.
 
 mod answer;
 mod applier;
@@ -19,6 +19,7 @@ pub mod clock;
 mod drops;
 mod host;
 mod idle;
+mod leave;
 mod links;
 mod opener;
 mod ordered;

@@ -30,7 +30,7 @@ impl Supervisor {
     /// restarted for what failed.
     pub async fn apply(&mut self, config: Config) -> Result<Vec<String>, SuperviseError> {
         let mut changes = Vec::new();
-        let mut restarting = Vec::new();
+        let (mut restarting, mut leaving) = (Vec::new(), Vec::new());
         let node = node_changes(&self.config.node, &config.node);
         changes.extend(node.iter().map(|change| format!("node: {change}")));
         if self.config.metrics != config.metrics {
@@ -52,14 +52,15 @@ impl Supervisor {
                 Fate::Restarts(why) => {
                     restarting.push(name.clone());
                     changes.push(format!("{name}: restarted because {why}"));
-                    self.leave(&name).await?;
+                    leaving.push(name);
                 }
                 Fate::Goes => {
                     changes.push(format!("{name}: left, it is not configured any more"));
-                    self.leave(&name).await?;
+                    leaving.push(name);
                 }
             }
         }
+        self.leave(&leaving).await?;
         self.watch_links(&config).await?;
         for cluster in &config.clusters {
             if self.clusters.contains_key(&cluster.name) {

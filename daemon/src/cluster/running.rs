@@ -32,7 +32,7 @@ use crate::config::{ClusterConfig, NodeConfig};
 use crate::host::Netlink;
 use crate::kernel::kept_clients;
 use crate::link::Interface;
-use crate::manage::TapeEnd;
+use crate::manage::{ManageError, TapeEnd};
 use crate::priority::{self, Priority};
 use crate::pulse::Heart;
 use crate::queue;
@@ -292,24 +292,29 @@ impl Running {
         let _ = self.requests.send_timeout(request, PATIENCE).await;
     }
 
-    /// Asks the task something; `None` when it ends before it answers, or does not answer.
+    /// Asks the task something.
+    ///
+    /// # Errors
+    /// When it ends before it answers, or does not answer.
     pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> ClusterRequest,
-    ) -> Option<T> {
+    ) -> Result<T, ManageError> {
         let (reply, answer) = oneshot::channel();
         self.tell(question(reply)).await;
-        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(CommandError::Leaving.into()),
+            Err(_) => Err(ManageError::NoAnswer),
+        }
     }
 
     /// Has the engine carry out a command.
     ///
     /// # Errors
-    /// When the engine refuses. A node that is gone has left.
-    pub(super) async fn command(&self, command: Command) -> Result<Outcome, CommandError> {
-        self.ask(|reply| ClusterRequest::Command(command, reply))
-            .await
-            .unwrap_or(Err(CommandError::Leaving))
+    /// When the engine refuses, or does not answer.
+    pub(super) async fn command(&self, command: Command) -> Result<Outcome, ManageError> {
+        Ok(self.ask(|reply| ClusterRequest::Command(command, reply)).await??)
     }
 
     /// Waits until the task has ended by itself, at most so long; then it is ended. `false`: it
@@ -326,6 +331,12 @@ impl Running {
         self.tell(ClusterRequest::Stop).await;
         // Only one that has ended is joined: whoever waits for a stuck one never ends either.
         self.ends_within(PATIENCE).await && self.thread.join().is_ok()
+    }
+
+    /// Until the task has ended, however it does.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + use<> {
+        let mut views = self.views.clone();
+        async move { while views.changed().await.is_ok() {} }
     }
 
     pub(super) async fn ends_within(&self, limit: Duration) -> bool {

@@ -3,17 +3,16 @@
 //!
 //! It runs in the main thread. Everything that must be quick runs elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use nlb_engine::manage::Command;
 use nlb_engine::{Notice, Time};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::applier::Applier;
 use super::clock::now;
@@ -27,17 +26,16 @@ use crate::check::{CheckReport, REPORTS, Tools, Turn};
 use crate::config::{ClusterConfig, Config, Location};
 use crate::host::{HostError, Installer, LinkChange, LinkWatch, Netlink};
 use crate::kernel::{Capabilities, Counters, Fates, Leftovers, QueuePath};
-use crate::manage::{EventSink, KernelPath, Known, LostNodes, Observed, TapeEnd};
+use crate::manage::{
+    Call, EventSink, Inbox, KernelPath, Known, LostNodes, MAX_REQUESTS, Observed, TapeEnd,
+};
 use crate::pulse::{Heart, Pulse};
 use crate::queue;
-use crate::weight::Meter;
+use crate::weight::{Meter, SAMPLE_INTERVAL};
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
 /// other programs take when nobody told them otherwise.
 pub(super) const FIRST_QUEUE: u16 = 20_056;
-
-/// How long leaving may take beside what the engine's own bound says.
-const LEAVE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Events that may wait to be logged, of all clusters.
 const EVENTS: usize = 256;
@@ -82,7 +80,7 @@ pub struct Supervisor {
     pub(super) events: EventSink,
     pub(super) started: Time,
     pub(super) capabilities: Capabilities,
-    applier: Applier,
+    pub(super) applier: Applier,
     pub(super) netlink: Arc<Netlink>,
     pub(super) watch: LinkWatch,
     pub(super) installer: Installer,
@@ -96,6 +94,12 @@ pub struct Supervisor {
     pub(super) observed: BTreeMap<String, Observed>,
     /// Who went without a word, by cluster.
     pub(super) lost: BTreeMap<String, LostNodes>,
+    /// Requests that are permitted.
+    calls: mpsc::Receiver<Call>,
+    /// Those of them that wait until a leave is over.
+    pub(super) later: VecDeque<Call>,
+    /// When weights are looked at.
+    weighing: Interval,
     /// Where the metrics are to be had beside their socket.
     pub(super) metrics: watch::Sender<Option<SocketAddr>>,
     /// The threads that must move.
@@ -124,6 +128,10 @@ pub enum Happened {
     Link(LinkChange),
     /// It is time to look whether the host is as it should be.
     Upkeep,
+    /// It is time to look at loads and weights.
+    Weigh,
+    /// Somebody asks for something.
+    Call(Call),
 }
 
 impl Supervisor {
@@ -136,7 +144,7 @@ impl Supervisor {
         run_dir: &Path,
         node: Config,
         capabilities: Capabilities,
-        events: EventSink,
+        inbox: Inbox,
         tools: Tools,
     ) -> Result<Self, SuperviseError> {
         // Before the applier starts: it takes away whatever rules of nlbd it finds.
@@ -147,6 +155,8 @@ impl Supervisor {
         let going_on = state::going_on(run_dir, &node);
         let leftovers =
             if going_on.is_empty() { Leftovers::Replace } else { Leftovers::Keep(going_on) };
+        let mut weighing = interval(SAMPLE_INTERVAL);
+        weighing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (cluster_events, happened) = mpsc::channel(EVENTS);
         let (check_reports, checked) = mpsc::channel(REPORTS);
         let (heart, pulse) = Heart::new("nlb-kernel");
@@ -157,7 +167,10 @@ impl Supervisor {
             location,
             config: Config { clusters: Vec::new(), metrics: None, ..node },
             clusters: BTreeMap::new(),
-            events,
+            events: inbox.events,
+            calls: inbox.calls,
+            later: VecDeque::new(),
+            weighing,
             started: now(),
             capabilities,
             applier,
@@ -196,12 +209,23 @@ impl Supervisor {
         self.pulses.subscribe()
     }
 
-    /// Waits for the next thing that is not a request.
+    /// Waits for the next thing to do; cancel-safe.
     ///
     /// # Errors
     /// When the kernel cannot be asked about its links.
     pub async fn next(&mut self) -> Result<Happened, SuperviseError> {
+        match self.later.pop_front() {
+            Some(call) => Ok(Happened::Call(call)),
+            None => self.next_but_later().await,
+        }
+    }
+
+    /// The same, without the requests that wait.
+    pub(super) async fn next_but_later(&mut self) -> Result<Happened, SuperviseError> {
+        let room = self.later.len() < MAX_REQUESTS;
         tokio::select! {
+            Some(call) = self.calls.recv(), if room => Ok(Happened::Call(call)),
+            _ = self.weighing.tick() => Ok(Happened::Weigh),
             Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
             Some(report) = self.checked.recv() => Ok(Happened::Check(report)),
             change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),
@@ -246,58 +270,6 @@ impl Supervisor {
     fn free_queue(&self) -> u16 {
         let taken: BTreeSet<u16> = self.clusters.values().map(|running| running.queue).collect();
         (FIRST_QUEUE..=u16::MAX).find(|queue| !taken.contains(queue)).unwrap_or(FIRST_QUEUE)
-    }
-
-    /// Hands everything over, then ends the cluster.
-    ///
-    /// # Errors
-    /// When the host could not be put back.
-    pub(super) async fn leave(&mut self, name: &str) -> Result<(), SuperviseError> {
-        if let Some(running) = self.clusters.get(name) {
-            let _ = running.command(Command::Leave).await;
-        }
-        self.end(name).await
-    }
-
-    /// Waits until a leaving cluster is gone, and clears up behind it: the address first, because
-    /// without the rules the kernel would take every frame that it is given.
-    ///
-    /// # Errors
-    /// When its task broke off, or the host could not be put back: then its rules stay, and keep
-    /// everything out.
-    pub async fn end(&mut self, name: &str) -> Result<(), SuperviseError> {
-        let Some(running) = self.clusters.remove(name) else { return Ok(()) };
-        let limit = running.config.timing.dead_after * 4 + LEAVE_MARGIN;
-        let ended = running.finish(limit).await;
-        self.install().await?;
-        self.applier.remove(name).await;
-        if !ended {
-            return Err(SuperviseError::Broke { cluster: name.to_owned() });
-        }
-        tracing::info!(cluster = name, "the cluster was left");
-        Ok(())
-    }
-
-    /// Leaves all clusters at once and puts everything back, as far as it can be.
-    ///
-    /// # Errors
-    /// The first thing that could not be put back.
-    pub async fn shutdown(mut self) -> Result<(), SuperviseError> {
-        for running in self.clusters.values() {
-            let _ = running.command(Command::Leave).await;
-        }
-        let names: Vec<String> = self.clusters.keys().cloned().collect();
-        let mut ended = Ok(());
-        for name in names {
-            ended = ended.and(self.end(&name).await);
-        }
-        let removed = self.installer.remove(&self.netlink).await?;
-        for setting in removed.left_alone {
-            tracing::warn!(setting, "somebody else changed this meanwhile; it stays as it is");
-        }
-        // Not where an address stayed: then the rules keep everything out.
-        self.applier.shutdown().await;
-        ended
     }
 
     /// Writes an event to the log and hands it to whoever follows.
@@ -369,22 +341,6 @@ impl Supervisor {
                 self.events.say(cluster, kind, text, time_ms);
             }
         }
-    }
-
-    /// Clears up behind clusters that left by themselves, because somebody asked them to.
-    ///
-    /// # Errors
-    /// When a task broke off: without it the daemon must not go on as if all were well.
-    pub async fn clear_up(&mut self) -> Result<(), SuperviseError> {
-        if self.applier.has_ended() {
-            return Err(SuperviseError::ApplierBroke);
-        }
-        let ended = self.clusters.iter().filter(|(_, running)| running.has_ended());
-        let ended: Vec<String> = ended.map(|(name, _)| name.clone()).collect();
-        for name in ended {
-            self.end(&name).await?;
-        }
-        Ok(())
     }
 
     /// What the kernel did with the packets of each cluster, as far as it says so.

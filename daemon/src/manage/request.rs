@@ -254,7 +254,7 @@ pub enum ManageError {
         reason: String,
     },
     /// The daemon does not answer: it ends, or it is overloaded.
-    #[error("the daemon did not answer in time")]
+    #[error("the daemon did not answer in time; what was asked may still be done")]
     NoAnswer,
 }
 
