@@ -130,6 +130,7 @@ mod tests {
             mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
             up: true,
             running: true,
+            mtu: 1500,
             port_of: None,
             bridge: None,
         }

@@ -34,6 +34,8 @@ pub struct LinkState {
     pub up: bool,
     /// Whether it has a carrier.
     pub running: bool,
+    /// The longest payload of a frame that it takes.
+    pub mtu: u32,
     /// What it is a port of, if that takes its frames: a bridge, a bond. A VRF does not.
     pub port_of: Option<InterfaceIndex>,
     /// What there is to know of it as a bridge, if it is one.
@@ -65,6 +67,7 @@ impl LinkState {
             mac: None,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::LowerUp),
+            mtu: u32::MAX,
             port_of: None,
             bridge: None,
         };
@@ -75,6 +78,7 @@ impl LinkState {
                 LinkAttribute::Address(bytes) if ethernet => {
                     state.mac = bytes.first_chunk().map(|mac| MacAddr(*mac));
                 }
+                LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
                 LinkAttribute::Controller(index) => {
                     state.port_of = Some(InterfaceIndex(*index));
                 }

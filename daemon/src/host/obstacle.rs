@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::Path;
 
+use nlb_protocol::frame::MAX_FRAME;
+
 use super::LinkState;
 use crate::link::InterfaceIndex;
 
@@ -15,6 +17,11 @@ pub enum Obstacle {
     Port {
         /// Of what.
         of: InterfaceIndex,
+    },
+    /// Frames of the cluster do not fit: some heartbeats would leave, and longer ones never.
+    Narrow {
+        /// The longest payload that it takes.
+        mtu: u32,
     },
     /// It is a bridge, and the hooks of IP see a packet at its port and not at the bridge itself:
     /// whoever is new there cannot be asked about (SPEC 7.2.5).
@@ -28,6 +35,12 @@ impl fmt::Display for Obstacle {
                 let name = nix::net::if_::if_indextoname(of.0).unwrap_or_default();
                 let name = name.to_string_lossy();
                 write!(f, "it is a port of {name}, which takes its frames; name that instead")
+            }
+            Self::Narrow { mtu } => {
+                write!(
+                    f,
+                    "its mtu is {mtu}, and frames of the cluster have up to {MAX_FRAME} bytes"
+                )
             }
             Self::Filtered => f.write_str(
                 "it is a bridge, and br_netfilter shows its packets to nftables before the bridge \
@@ -48,6 +61,9 @@ impl LinkState {
     fn obstacle_under(&self, settings: &Path) -> Option<Obstacle> {
         if let Some(of) = self.port_of {
             return Some(Obstacle::Port { of });
+        }
+        if usize::try_from(self.mtu).is_ok_and(|mtu| mtu < MAX_FRAME) {
+            return Some(Obstacle::Narrow { mtu: self.mtu });
         }
         let calls = |name: &str| {
             std::fs::read_to_string(settings.join(name)).is_ok_and(|value| value.trim() != "0")

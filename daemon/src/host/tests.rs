@@ -352,6 +352,7 @@ fn a_link_that_was_replaced_went_and_came() {
         mac: Some(MacAddr([2; 6])),
         up,
         running: up,
+        mtu: 1500,
         port_of: None,
         bridge: None,
     };

@@ -11,6 +11,7 @@ fn link() -> LinkState {
         mac: None,
         up: true,
         running: true,
+        mtu: 1500,
         port_of: None,
         bridge: None,
     }
@@ -35,6 +36,7 @@ fn a_bridge_is_filtered_by_its_own_setting_or_the_hosts() {
     }
     let port = LinkState { port_of: Some(InterfaceIndex(7)), ..link() };
     assert_eq!(of(port), Some(Obstacle::Port { of: InterfaceIndex(7) }));
+    assert_eq!(of(LinkState { mtu: 1499, ..link() }), Some(Obstacle::Narrow { mtu: 1499 }));
 }
 
 #[test]
@@ -71,5 +73,23 @@ fn the_kernel_tells_ports_and_bridges() {
             pair.node.ip("link set br0 type bridge nf_call_iptables 1\n").unwrap();
             assert_eq!(obstacle("br0"), Some(Obstacle::Filtered));
         }
+    });
+}
+
+#[test]
+fn an_interface_is_as_wide_as_the_kernel_says() {
+    privileged(|| {
+        let pair = Pair::new();
+        inside(&pair.node, || async {
+            let netlink = Netlink::connect().unwrap();
+            let obstacle = async || netlink.link("n0").await.unwrap().unwrap().obstacle();
+            assert_eq!(obstacle().await, None);
+            pair.node.ip("link set n0 mtu 1400\n").unwrap();
+            let narrow = obstacle().await.unwrap();
+            assert_eq!(
+                narrow.to_string(),
+                "its mtu is 1400, and frames of the cluster have up to 1500 bytes"
+            );
+        });
     });
 }
