@@ -7,6 +7,7 @@
 
 mod error;
 mod install;
+mod link;
 mod near;
 mod netlink;
 mod obstacle;
@@ -17,8 +18,9 @@ mod watch;
 
 pub use error::HostError;
 pub use install::{Installed, Installer, ServiceLink, Wanted};
+pub use link::{BridgeState, LinkState};
 pub use near::near;
-pub use netlink::{BridgeState, LinkState, Netlink, ProbeTargets};
+pub use netlink::{Netlink, ProbeTargets};
 pub use obstacle::Obstacle;
 pub use sockets::{connected, connections};
 pub use watch::{LinkChange, LinkWatch};
