@@ -115,6 +115,12 @@ impl Answers {
         answers
     }
 
+    /// One of the addresses.
+    fn any(&self) -> Option<IpAddr> {
+        let v4 = self.v4.first().copied().map(IpAddr::V4);
+        v4.or_else(|| self.v6.first().copied().map(IpAddr::V6))
+    }
+
     /// Whether an answer to `mac` reaches one host that is not the cluster itself.
     fn can_answer(&self, mac: MacAddr) -> bool {
         mac.0[0] & 1 == 0 && mac != MacAddr::default() && mac != self.mac
@@ -251,10 +257,17 @@ impl NeighbourSocket {
 
     /// Asks `targets` for their addresses, so that frames come back if the receiver works at all
     /// (R7). `own` are the interface's own addresses; where none fits, the question is a probe
-    /// from 0.0.0.0, which changes no cache. Returns how many questions left.
+    /// from 0.0.0.0, which changes no cache. Without targets it is asked whether a service address
+    /// is in use: others who start hear that, and their questions are heard here. Returns how many
+    /// questions left.
     pub fn probe(&self, own: &[IpAddr], targets: &[IpAddr]) -> usize {
+        let nobody = targets.is_empty();
+        let service = self.answers.any();
+        let targets = if nobody { service.as_slice() } else { targets };
         let sent = |target: &&IpAddr| match target {
             IpAddr::V4(target) => {
+                // Whether a service address is in use is asked in nobody's name.
+                let own: &[IpAddr] = if nobody { &[] } else { own };
                 let from = own.iter().find_map(|own| match own {
                     IpAddr::V4(own) => Some(*own),
                     IpAddr::V6(_) => None,

@@ -282,6 +282,23 @@ fn a_host_that_wants_the_address_is_told_that_it_is_in_use() {
     });
 }
 
+/// Nodes that start on a wire with nobody else on it are each other's witnesses.
+#[test]
+fn where_no_neighbour_is_known_the_service_is_asked_for() {
+    privileged(|| {
+        let pair = Pair::new();
+        let kinds = while_serving(&pair, || {
+            let client = pair.client_interface();
+            inside(&pair.client, || async {
+                let asker = NeighbourSocket::open(&client, CLIENT_MAC, &[IpAddr::V4(V4)]).unwrap();
+                assert_eq!(asker.probe(&[IpAddr::V4(Ipv4Addr::new(10, 9, 0, 9))], &[]), 1);
+            });
+            std::thread::sleep(Duration::from_millis(200));
+        });
+        assert!(kinds.contains(&NeighbourKind::ArpProbe), "{kinds:?}");
+    });
+}
+
 #[test]
 fn a_claim_is_answered_once_in_ten_seconds() {
     privileged(|| {
