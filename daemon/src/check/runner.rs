@@ -9,12 +9,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{
@@ -23,9 +24,11 @@ use nix::unistd::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::JoinHandle;
 
 use super::model::Kind;
 use super::order::{Answer, Order, Ran, Reader, Task, Wanted};
@@ -43,9 +46,15 @@ const MAX_TOLD: usize = 256;
 const RESULTS: usize = 64;
 /// How long the rest of a pipe is read once everybody who wrote to it was ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// Most commands end sooner than this with little to say. What they write waits in the pipes until
+/// then, and nothing has to be set up to be told of it; a longer command's output is read as it
+/// comes.
+const SHORT: Duration = Duration::from_millis(50);
 /// How often those are looked for again that were just ended.
 const SWEEPS: u32 = 20;
 const SWEEP_EVERY: Duration = Duration::from_millis(5);
+/// Commands that end within this time are swept after together.
+const SWEEP_WITHIN: Duration = Duration::from_millis(250);
 
 /// Runs until the daemon ends.
 #[must_use]
@@ -53,8 +62,8 @@ pub fn run(user: &str) -> ExitCode {
     let served = give_up_privileges(user).and_then(|()| {
         // The descriptor that commands do not inherit; they get their own standard input.
         let stream = io::stdin().as_fd().try_clone_to_owned()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, serve(stream.into()))
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build_local(LocalOptions::default())?.block_on(serve(stream.into()))
     });
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -100,6 +109,8 @@ struct Running {
     groups: RefCell<BTreeSet<i32>>,
     /// Whether there was ever one: whoever started nothing has nothing to clear up.
     any: Cell<bool>,
+    /// Whether somebody clears up soon.
+    sweeps: Cell<bool>,
     processes: Processes,
 }
 
@@ -155,27 +166,29 @@ fn open(wanted: Wanted) -> io::Result<OwnedFd> {
     }
 }
 
-async fn carry_out(words: &[String], limit: Duration, running: &Running) -> Ran {
-    let mut child = start(words).map_err(|error| format!("cannot be started: {error}"))?;
+async fn carry_out(words: &[String], limit: Duration, running: &Rc<Running>) -> Ran {
+    let (mut child, pipes) = start(words).map_err(|error| format!("cannot be started: {error}"))?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
     running.groups.borrow_mut().insert(pid);
     running.any.set(true);
-    let pipes = (child.stdout.take(), child.stderr.take());
-    let reader = tokio::task::spawn_local(async move {
-        let (out, complaints) = tokio::join!(keep(pipes.0), keep(pipes.1));
-        if out.is_empty() { complaints } else { out }
-    });
-    let ended = tokio::time::timeout(limit, child.wait()).await;
-    // Whether it ended or not: what it left in its group goes with it.
-    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-    let _ = child.wait().await;
-    running.groups.borrow_mut().remove(&pid);
-    sweep(running).await;
-    let abort = reader.abort_handle();
-    let said = tokio::time::timeout(LAST_WORDS, reader).await;
-    abort.abort();
-    let said = said.ok().and_then(Result::ok).unwrap_or_default();
-    let said = first_line(&said);
+    let short = limit.min(SHORT);
+    let mut ended = tokio::time::timeout(short, child.wait()).await;
+    let said = if ended.is_ok() {
+        let said = pipes.map(ended_saying);
+        end_group(pid, running);
+        sweep_soon(running);
+        said
+    } else {
+        let [out, complaints] = pipes.map(|pipe| tokio::task::spawn_local(keep(pipe)));
+        ended = tokio::time::timeout(limit - short, child.wait()).await;
+        end_group(pid, running);
+        let _ = child.wait().await;
+        sweep(running).await;
+        let last = tokio::time::Instant::now() + LAST_WORDS;
+        [last_words(out, last).await, last_words(complaints, last).await]
+    };
+    let [out, complaints] = said;
+    let said = first_line(if out.is_empty() { &complaints } else { &out });
     match ended {
         Err(_) => Err(with("timed out and was killed", &said)),
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
@@ -183,6 +196,24 @@ async fn carry_out(words: &[String], limit: Duration, running: &Running) -> Ran 
             Ok(if said.is_empty() { "exit status 0".to_owned() } else { said })
         }
         Ok(Ok(status)) => Err(with(&status.to_string(), &said)),
+    }
+}
+
+/// Whether a command has ended or not: its group ends.
+fn end_group(pid: i32, running: &Running) {
+    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    running.groups.borrow_mut().remove(&pid);
+}
+
+/// Has those be ended that have left the groups of commands, for all that end meanwhile.
+fn sweep_soon(running: &Rc<Running>) {
+    if !running.sweeps.replace(true) {
+        let running = running.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(SWEEP_WITHIN).await;
+            running.sweeps.set(false);
+            sweep(&running).await;
+        });
     }
 }
 
@@ -199,25 +230,42 @@ fn first_line(text: &[u8]) -> String {
     line
 }
 
-fn start(words: &[String]) -> io::Result<Child> {
+/// Starts a command; gives the pipes that it writes to.
+fn start(words: &[String]) -> io::Result<(Child, [PipeReader; 2])> {
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    Command::new(program)
+    let (out, writes) = io::pipe()?;
+    let (complaints, complains) = io::pipe()?;
+    for pipe in [&out, &complaints] {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let child = Command::new(program)
         .args(arguments)
         .env_clear()
         .env("LC_ALL", "C")
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(Stdio::from(writes))
+        .stderr(Stdio::from(complains))
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()
+        .spawn()?;
+    Ok((child, [out, complaints]))
+}
+
+/// What a command that has ended left in a pipe, as far as it is kept.
+fn ended_saying(mut pipe: PipeReader) -> Vec<u8> {
+    let mut kept = [0; MAX_OUTPUT];
+    // An error is that there is nothing yet from somebody else, who goes with the group.
+    let length = pipe.read(&mut kept).unwrap_or_default();
+    kept.get(..length).unwrap_or_default().to_vec()
 }
 
 /// Reads to the end and keeps the beginning: a command must never wait for a full pipe.
-async fn keep(pipe: Option<impl AsyncReadExt + Unpin>) -> Vec<u8> {
-    let Some(mut pipe) = pipe else { return Vec::new() };
+async fn keep(pipe: PipeReader) -> Vec<u8> {
+    let Ok(mut pipe) = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe)) else {
+        return Vec::new();
+    };
     let (mut kept, mut piece) = (Vec::new(), [0; MAX_OUTPUT]);
     while let Ok(length @ 1..) = pipe.read(&mut piece).await {
         let room = MAX_OUTPUT.saturating_sub(kept.len());
@@ -226,6 +274,14 @@ async fn keep(pipe: Option<impl AsyncReadExt + Unpin>) -> Vec<u8> {
         tokio::task::yield_now().await;
     }
     kept
+}
+
+/// What was kept, once everybody who wrote was ended.
+async fn last_words(kept: JoinHandle<Vec<u8>>, last: tokio::time::Instant) -> Vec<u8> {
+    let abort = kept.abort_handle();
+    let kept = tokio::time::timeout_at(last, kept).await;
+    abort.abort();
+    kept.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Ends what has left its group: its parents have ended, so it is the runner's now.
