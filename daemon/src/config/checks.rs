@@ -133,6 +133,23 @@ impl Reader<'_> {
         found.or_else(|| self.refuse("checks", check, &format!("one with `{name}: …`")))
     }
 
+    /// A time limit that is longer than the interval, in the unit that it was given in.
+    pub(super) fn refuse_timeout<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        check: &Node,
+        interval: Duration,
+    ) -> Option<T> {
+        let seconds = fields.get("timeout_s").filter(|_| interval.subsec_nanos() == 0);
+        let most = match seconds {
+            Some(_) => format!("{} s", interval.as_secs()),
+            None => format!("{} ms", interval.as_millis()),
+        };
+        let name = if fields.get("timeout_s").is_some() { "timeout_s" } else { "timeout_ms" };
+        let allowed = format!("at most the interval, {most}");
+        self.refuse(name, fields.get(name).unwrap_or(check), &allowed)
+    }
+
     fn pace(&mut self, fields: &Fields<'_>) -> Option<Pace> {
         let default = Pace::default();
         let interval = self.time(fields, ["interval_s", "interval_ms"], 50)?;
@@ -143,9 +160,7 @@ impl Reader<'_> {
         if let Some(timeout) = timeout
             && timeout > interval
         {
-            let node = fields.get("timeout_s").or_else(|| fields.get("timeout_ms"));
-            let allowed = format!("at most the interval, {} ms", interval.as_millis());
-            return self.refuse("timeout", node.unwrap_or(fields.check), &allowed);
+            return self.refuse_timeout(fields, fields.check, interval);
         }
         let mut count = |name: &str, default| match fields.get(name) {
             Some(node) => Some(self.number(name, node, 1..=1000)?.value),

@@ -79,10 +79,7 @@ impl Reader<'_> {
         }
         if let Some(timeout) = self.time(&fields, ["timeout_s", "timeout_ms"], 1)? {
             if timeout > command.interval {
-                let at = fields.get("timeout_s").or_else(|| fields.get("timeout_ms"));
-                let most = command.interval.as_millis();
-                let allowed = format!("at most the interval, {most} ms");
-                return self.refuse("timeout", at.unwrap_or(node), &allowed);
+                return self.refuse_timeout(&fields, node, command.interval);
             }
             command.timeout = timeout;
         }

@@ -101,7 +101,12 @@ fn refused_checks() {
     refused(
         "Tcp(port: 1, interval_s: 1, timeout_ms: 1500)",
         62,
-        "`timeout`: found 1500; allowed: at most the interval, 1000 ms",
+        "`timeout_ms`: found 1500; allowed: at most the interval, 1000 ms",
+    );
+    refused(
+        "Tcp(port: 1, interval_s: 1, timeout_s: 2)",
+        61,
+        "`timeout_s`: found 2; allowed: at most the interval, 1 s",
     );
     refused(
         "Tcp(port: 1, interval_s: 1, interval_ms: 5)",

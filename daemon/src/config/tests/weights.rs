@@ -80,7 +80,7 @@ fn refused_commands() {
     refused(&with("keep_s: -1"), "62: `keep_s`: found -1; allowed: 0 to 86400");
     refused(
         &with("interval_s: 2, timeout_ms: 2001"),
-        "81: `timeout`: found 2001; allowed: at most the interval, 2000 ms",
+        "81: `timeout_ms`: found 2001; allowed: at most the interval, 2000 ms",
     );
     refused(
         &with("every: 2"),
