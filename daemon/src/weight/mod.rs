@@ -52,6 +52,8 @@ pub struct Weigher {
     source: WeightSource,
     rules: WeightRules,
     balancer: Balancer,
+    /// The share of this node, as soon as it knows.
+    share: Option<f64>,
     /// What the balancer found, before warm-up and bounds.
     found: Weight,
     /// What the cluster was told.
@@ -70,7 +72,8 @@ impl Weigher {
         let mut weigher = Self {
             source,
             rules,
-            balancer: Balancer::new(source.window(), rules.interval, found),
+            balancer: Balancer::new(source.window(), rules.interval),
+            share: None,
             found,
             told: found,
             warm_up: WarmUp::new(rules.warm_up),
@@ -113,8 +116,7 @@ impl Weigher {
             self.found = weight;
         }
         if !same {
-            let window = self.source.window();
-            self.balancer = Balancer::new(window, self.rules.interval, self.found);
+            self.balancer = Balancer::new(self.source.window(), self.rules.interval);
         }
         (self.found != self.told && self.is_manual()).then(|| {
             self.told = self.found;
@@ -125,20 +127,20 @@ impl Weigher {
     /// Nothing is measured any more: this weight, until something is.
     pub fn fall_back(&mut self, weight: Weight) {
         self.found = weight;
-        self.balancer = Balancer::new(self.source.window(), self.rules.interval, weight);
+        self.balancer = Balancer::new(self.source.window(), self.rules.interval);
     }
 
     /// Weighs by other rules from now on.
     pub fn set_rules(&mut self, rules: WeightRules) {
         self.rules = rules;
         self.warm_up.set_length(rules.warm_up);
-        self.balancer = Balancer::new(self.source.window(), rules.interval, self.found);
+        self.balancer = Balancer::new(self.source.window(), rules.interval);
     }
 
     /// Takes a measured load in; gives what the peers are to be told of it.
     pub fn sample(&mut self, reading: &Reading, now: Time) -> Load {
         if let Some(load) = self.source.load(reading) {
-            self.balancer.sample(load, now);
+            self.balancer.sample(load, self.share, now);
         }
         match self.balancer.load() {
             // In range by the clamp.
@@ -153,29 +155,34 @@ impl Weigher {
 
     /// The weight to take, if it is to change, from all nodes as this one sees them.
     pub fn decide(&mut self, nodes: &[NodeView], now: Time) -> Option<Weight> {
-        let state = nodes.iter().find(|node| node.local).map(|node| node.state);
+        let local = nodes.iter().find(|node| node.local);
+        let state = local.map(|node| node.state);
         match state {
             Some(State::Active) => self.warm_up.warm(now),
             Some(State::Joining | State::Fenced) | None => self.warm_up.cool(),
             Some(State::Draining | State::Leaving | State::Restarting) => {}
         }
+        let own = local.map_or(self.told, |node| node.weight);
+        let active = || nodes.iter().filter(|node| node.state == State::Active);
+        let others = || active().filter(|node| !node.local);
+        let part = |weight: Weight| 1.0 / f64::from(weight.get());
+        let whole: f64 = active().map(|node| part(node.weight)).sum();
+        self.share = Some(if state == Some(State::Active) { part(own) / whole } else { 0.0 });
         if self.is_manual() {
             return None;
         }
-        let others = nodes.iter().filter(|node| !node.local && node.state == State::Active);
         let measure = self.source.measure();
-        let peers: Vec<Peer> = others
-            .clone()
-            .filter(|node| node.load.measure == measure)
-            .map(|node| Peer { weight: node.weight, load: f64::from(node.load.permille) / 1000.0 })
-            .collect();
+        let load = |node: &NodeView| f64::from(node.load.permille) / 1000.0;
+        let peer = |node: &NodeView| Peer { id: node.id, weight: node.weight, load: load(node) };
+        let peers: Vec<Peer> =
+            others().filter(|node| node.load.measure == measure).map(peer).collect();
         if state == Some(State::Active)
             && self.warm_up.is_over()
-            && let Some(weight) = self.balancer.decide(self.found, &peers, now)
+            && let Some(weight) = self.balancer.decide(self.told, own, &peers, now)
         {
             self.found = weight;
         }
-        let others: Vec<Weight> = others.map(|node| node.weight).collect();
+        let others: Vec<Weight> = others().map(|node| node.weight).collect();
         let bounded = self.bounded(&others, now);
         // What the bounds move by less than a percent follows the others' weights, not the load.
         let moved = u32::from(bounded.get().abs_diff(self.told.get()));

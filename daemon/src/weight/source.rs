@@ -15,9 +15,9 @@ pub enum WeightSource {
     LoadAverage5,
     /// The same over fifteen minutes.
     LoadAverage15,
-    /// How busy the processors are, over ten seconds.
+    /// How busy the processors are, over half a minute.
     Cpu,
-    /// How much of the memory is in use.
+    /// How much of the memory is in use, or how busy the processors are, if they are fuller.
     Memory,
     /// Established connections to the service addresses, per core.
     Connections,
@@ -86,14 +86,14 @@ impl WeightSource {
         }
     }
 
-    /// Over how long the load is averaged.
+    /// Over how long what the nodes can do is averaged.
     #[must_use]
     pub fn window(self) -> Duration {
         Duration::from_secs(match self {
             Self::LoadAverage => 60,
             Self::LoadAverage5 => 300,
             Self::LoadAverage15 => 900,
-            Self::Cpu | Self::Memory | Self::Connections | Self::Command | Self::Manual(_) => 10,
+            Self::Cpu | Self::Memory | Self::Connections | Self::Command | Self::Manual(_) => 30,
         })
     }
 
@@ -104,7 +104,7 @@ impl WeightSource {
         let load = match self {
             Self::Manual(_) => return None,
             Self::Cpu => reading.busy?,
-            Self::Memory => reading.memory?,
+            Self::Memory => reading.memory?.max(reading.busy.unwrap_or(0.0)),
             Self::Command => reading.command?,
             Self::Connections => f64::from(reading.connections?) / cores / CONNECTIONS_FULL,
             Self::LoadAverage | Self::LoadAverage5 | Self::LoadAverage15 => {

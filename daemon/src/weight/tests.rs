@@ -45,13 +45,15 @@ fn what_is_measured() {
         cores: 4,
         busy: Some(0.5),
         averages: Some([2.0, 80.0, f64::NAN]),
-        memory: Some(0.25),
+        memory: Some(0.75),
         connections: Some(400),
         command: Some(0.75),
     };
     let load = |source: WeightSource| source.load(&reading);
     assert_eq!(load(WeightSource::Cpu), Some(0.5));
-    assert_eq!(load(WeightSource::Memory), Some(0.25));
+    assert_eq!(load(WeightSource::Memory), Some(0.75));
+    let roomy = Reading { memory: Some(0.25), ..reading };
+    assert_eq!(WeightSource::Memory.load(&roomy), Some(0.5), "what is shorter counts");
     assert_eq!(load(WeightSource::Connections), Some(0.1));
     assert_eq!(load(WeightSource::Command), Some(0.75));
     assert_eq!(load(WeightSource::LoadAverage), Some(0.5), "nobody waits");
@@ -88,39 +90,69 @@ fn this_machine_can_be_measured() {
 fn whoever_is_busier_takes_less() {
     let mut weigher = Weigher::new(WeightSource::Cpu, rules());
     let peer = Load { measure: 1, permille: 300 };
-    let nodes = [
-        node(1, State::Active, 100, Load::default()),
-        node(2, State::Active, 100, peer),
-        // These say nothing that could be compared, or take no part.
-        node(3, State::Active, 100, Load { measure: 2, permille: 9 }),
-        node(4, State::Fenced, 100, Load { measure: 1, permille: 9 }),
-    ];
+    let nodes = |own| {
+        [
+            node(1, State::Active, own, Load::default()),
+            node(2, State::Active, 100, peer),
+            // These say nothing that could be compared, or take no part.
+            node(3, State::Active, 100, Load { measure: 2, permille: 9 }),
+            node(4, State::Fenced, 100, Load { measure: 1, permille: 9 }),
+        ]
+    };
     let said = weigher.sample(&busy(0.9), seconds(0));
     assert_eq!(said, Load { measure: 1, permille: 900 });
-    let first = weigher.decide(&nodes, seconds(0)).unwrap();
-    assert!(first > weight(110), "{first:?}");
-    for second in 1..7 {
+    for second in 0..7 {
         weigher.sample(&busy(0.9), seconds(second));
-        assert_eq!(weigher.decide(&nodes, seconds(second)), None, "once in an interval");
+        assert_eq!(weigher.decide(&nodes(100), seconds(second)), None, "once in an interval");
     }
     weigher.sample(&busy(0.9), seconds(7));
-    assert!(
-        weigher.decide(&nodes, seconds(7)).unwrap() > first,
-        "as long as there is a difference"
-    );
+    let first = weigher.decide(&nodes(100), seconds(7)).unwrap();
+    assert_eq!(first, weight(158), "the root of 1.0 over 0.4: the other goes half of the way");
+    // As long as there is a difference.
+    let mut last = first;
+    for second in 8..60 {
+        weigher.sample(&busy(0.9), seconds(second));
+        last = weigher.decide(&nodes(last.get()), seconds(second)).unwrap_or(last);
+    }
+    assert!(last > first, "{last:?}");
+}
+
+/// Told is the load to be expected: a weight that changed is answered for before its clients went.
+#[test]
+fn a_step_is_not_taken_twice() {
+    let mut weigher = Weigher::new(WeightSource::Cpu, rules());
+    let nodes = |own| {
+        [
+            node(1, State::Active, own, Load::default()),
+            node(2, State::Active, 100, Load { measure: 1, permille: 400 }),
+        ]
+    };
+    let mut present = 100;
+    let mut changes = Vec::new();
+    let mut clients = 0.5;
+    for second in 0..600 {
+        let share = 1.0 / f64::from(present) / (1.0 / f64::from(present) + 0.01);
+        clients += (share - clients) / 20.0;
+        weigher.sample(&busy(1.2 * clients), seconds(second));
+        if let Some(weight) = weigher.decide(&nodes(present), seconds(second)) {
+            present = weight.get();
+            changes.push((second, present));
+        }
+    }
+    assert!(changes.is_sorted_by(|a, b| a.1 < b.1), "it goes back: {changes:?}");
+    // Where 1.2 times the share are the other's 0.4.
+    assert!((185..=205).contains(&present), "{changes:?}");
 }
 
 #[test]
 fn small_differences_and_idle_nodes_change_nothing() {
-    for (own, peer) in [(0.52, 500), (0.0, 10), (0.01, 0), (0.96, 950)] {
+    for (own, peer) in [(0.51, 500), (0.0, 2), (0.002, 0), (0.96, 950)] {
         let mut weigher = Weigher::new(WeightSource::Cpu, rules());
         let nodes = [
             node(1, State::Active, 100, Load::default()),
             node(2, State::Active, 100, Load { measure: 1, permille: peer }),
         ];
         for second in 0..60 {
-            weigher.sample(&busy(own), seconds(second));
-            let own = if own == 0.01 { 0.0 } else { own };
             weigher.sample(&busy(own), seconds(second));
             assert_eq!(weigher.decide(&nodes, seconds(second)), None, "{own} beside {peer}");
         }
@@ -130,7 +162,7 @@ fn small_differences_and_idle_nodes_change_nothing() {
 #[test]
 fn the_weight_stays_in_its_range_whatever_is_measured() {
     let mut weigher = Weigher::new(WeightSource::Cpu, rules());
-    let nodes = [
+    let mut nodes = [
         node(1, State::Active, 100, Load::default()),
         node(2, State::Active, 100, Load { measure: 1, permille: 0 }),
     ];
@@ -139,6 +171,9 @@ fn the_weight_stays_in_its_range_whatever_is_measured() {
         let reading = if second % 3 == 0 { f64::NAN } else { 1e300 };
         weigher.sample(&busy(reading), seconds(second));
         highest = weigher.decide(&nodes, seconds(second)).map_or(highest, |w| highest.max(w.get()));
+        if highest > 100 {
+            nodes[0].weight = weight(highest);
+        }
     }
     assert_eq!(highest, RANGE.1);
 }
@@ -189,14 +224,23 @@ fn when_a_command_falls_silent_the_weight_falls_back() {
         node(1, State::Active, 100, Load::default()),
         node(2, State::Active, 100, Load { measure: 7, permille: 300 }),
     ];
-    assert_eq!(weigher.sample(&says(Some(0.9)), seconds(0)), Load { measure: 7, permille: 900 });
-    assert!(weigher.decide(&nodes, seconds(0)).unwrap() > weight(100));
+    let mut decided = None;
+    for second in 0..8 {
+        let said = weigher.sample(&says(Some(0.9)), seconds(second));
+        assert_eq!(said, Load { measure: 7, permille: 900 });
+        decided = weigher.decide(&nodes, seconds(second)).or(decided);
+    }
+    assert!(decided.unwrap() > weight(100));
     weigher.fall_back(weight(60));
-    assert_eq!(weigher.sample(&says(None), seconds(1)), Load::default(), "nothing to compare");
-    assert_eq!(weigher.decide(&nodes, seconds(1)), Some(weight(60)));
-    assert_eq!(weigher.decide(&nodes, seconds(9)), None);
-    weigher.sample(&says(Some(0.9)), seconds(10));
-    assert!(weigher.decide(&nodes, seconds(10)).unwrap() > weight(60), "it goes on from there");
+    assert_eq!(weigher.sample(&says(None), seconds(8)), Load::default(), "nothing to compare");
+    assert_eq!(weigher.decide(&nodes, seconds(8)), Some(weight(60)));
+    assert_eq!(weigher.decide(&nodes, seconds(19)), None);
+    let mut decided = None;
+    for second in 20..28 {
+        weigher.sample(&says(Some(0.9)), seconds(second));
+        decided = weigher.decide(&nodes, seconds(second)).or(decided);
+    }
+    assert!(decided.unwrap() > weight(60), "it goes on from there");
 }
 
 #[test]

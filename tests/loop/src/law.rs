@@ -41,7 +41,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Of so many nodes that serve already.
+    /// Of so many nodes that begin to serve.
     #[must_use]
     pub fn new(law: Law, nodes: usize) -> Self {
         let source = match law {
@@ -81,8 +81,10 @@ impl Weights {
                 }
                 // Each decides on what it heard of the others a moment ago.
                 let heard = self.now.clone();
+                // They all begin together, without clients.
+                let state = if second == 0 { State::Joining } else { State::Active };
                 for node in 0..readings.len() {
-                    let views = self.views(node, &heard);
+                    let views = self.views(node, &heard, state);
                     if let Some(weight) = self.weighers[node].decide(&views, now) {
                         self.now[node] = weight;
                     }
@@ -92,7 +94,7 @@ impl Weights {
         self.now != before
     }
 
-    fn views(&self, local: usize, heard: &[Weight]) -> Vec<NodeView> {
+    fn views(&self, local: usize, heard: &[Weight], state: State) -> Vec<NodeView> {
         let node = |(index, (weight, load)): (usize, (&Weight, &Load))| NodeView {
             id: NodeId(index as u64 + 1),
             incarnation: Incarnation(1),
@@ -100,7 +102,7 @@ impl Weights {
             software: String::new(),
             load: *load,
             health: Default::default(),
-            state: State::Active,
+            state,
             weight: *weight,
             buckets: 0,
             pins: 0,

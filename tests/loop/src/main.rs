@@ -1,11 +1,10 @@
 //! Draws what weights do under load, and says it in a table: `cargo run -rp nlb-loop`.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Parser;
 use nlb_loop::plot::{Line, Picture, draw};
-use nlb_loop::stats::{mean, swing, within};
+use nlb_loop::stats::{mean, percentile, swing, within};
 use nlb_loop::{Arrivals, Law, Run, Setting, run};
 use nlbd::weight::WeightSource;
 
@@ -14,6 +13,8 @@ const LOADS: [f64; 6] = [0.3, 0.5, 0.7, 0.8, 0.9, 0.95];
 /// Every run begins with this load, and goes over to its own at this second.
 const BEFORE: f64 = 0.3;
 const STEP_S: u64 = 120;
+/// Sessions of ten requests last ten seconds.
+const THINKING_S: f64 = 1.0;
 /// By this second the step has settled: latencies and shares count from here on.
 const SETTLED_S: u64 = STEP_S + 60;
 
@@ -23,9 +24,12 @@ struct Arguments {
     /// Where the pictures and the table go.
     #[arg(long, default_value = "docs/weights")]
     out: PathBuf,
-    /// The seed of everything.
+    /// The first seed; everything comes from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How many seeds the table is made of.
+    #[arg(long, default_value_t = 2)]
+    seeds: u64,
     /// How long a run is, in seconds.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -35,8 +39,8 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
     let mut table = String::from(
-        "| clients | load | weights | p50 ms | p99 ms | shares | within 5 % | swing | changes |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| clients | load | weights | p50 ms | p99 ms | worst p99 | shares | within 5 % | worst | \
+         swing | changes |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut laws = vec![Law::Equal, Law::Original];
     laws.extend(WeightSource::MEASURED.map(Law::Daemon));
@@ -46,10 +50,10 @@ fn main() -> anyhow::Result<()> {
             let mut line = Vec::new();
             for load in LOADS {
                 let steps = vec![(0, BEFORE), (STEP_S, load)];
-                let setting = setting(&arguments, arrivals, steps, *law);
-                let outcome = run(&setting);
-                line.push((load, outcome.latency_ms(99.0)));
-                table.push_str(&row(arrivals, load, *law, &outcome));
+                let figures =
+                    Figures::of(&setting(&arguments, arrivals, steps, *law), arguments.seeds);
+                line.push((load, figures.p99));
+                table.push_str(&figures.row(arrivals, load, *law));
             }
             latencies.push((law.name().to_owned(), line));
         }
@@ -90,6 +94,7 @@ fn setting(arguments: &Arguments, arrivals: Arrivals, load: Vec<(u64, f64)>, law
         cores: vec![1.0, 2.0, 4.0],
         load,
         arrivals,
+        thinking: THINKING_S,
         law,
         length: arguments.seconds,
         from: SETTLED_S,
@@ -119,26 +124,78 @@ fn word(arrivals: Arrivals) -> &'static str {
     }
 }
 
-fn row(arrivals: Arrivals, load: f64, law: Law, outcome: &Run) -> String {
-    let from = usize::try_from(SETTLED_S).unwrap_or(0);
-    let settled: Vec<&[f64]> = outcome.shares.iter().map(|all| all.split_at(from).1).collect();
-    let worst = settled.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
-    let swings = settled.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
-    let means: Vec<String> =
-        settled.iter().map(|shares| format!("{:.1}", mean(shares) * 100.0)).collect();
-    let mut row = String::new();
-    let _ = writeln!(
-        row,
-        "| {} | {:.0} % | {} | {:.1} | {:.1} | {} | {:.0} % | {:.2} | {} |",
-        word(arrivals),
-        load * 100.0,
-        law.name(),
-        outcome.latency_ms(50.0),
-        outcome.latency_ms(99.0),
-        means.join(" "),
-        worst * 100.0,
-        swings,
-        outcome.changes,
-    );
-    row
+/// What all seeds of a setting came to.
+struct Figures {
+    p50: f64,
+    p99: f64,
+    worst_p99: f64,
+    shares: Vec<f64>,
+    within: f64,
+    least_within: f64,
+    swing: f64,
+    changes: usize,
+}
+
+impl Figures {
+    /// Runs as many seeds as are asked for, two at a time.
+    fn of(setting: &Setting, seeds: u64) -> Self {
+        let settings: Vec<Setting> = (0..seeds)
+            .map(|more| Setting { seed: setting.seed + more, ..setting.clone() })
+            .collect();
+        let mut runs: Vec<Run> = Vec::new();
+        for pair in settings.chunks(2) {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    pair.iter().map(|setting| scope.spawn(move || run(setting))).collect();
+                runs.extend(threads.into_iter().filter_map(|thread| thread.join().ok()));
+            });
+        }
+        let of_all = |figure: &dyn Fn(&Run) -> f64| runs.iter().map(figure).collect::<Vec<f64>>();
+        let settled = |run: &Run, node: usize| -> Vec<f64> {
+            let from = usize::try_from(SETTLED_S).unwrap_or(0);
+            run.shares[node].iter().skip(from).copied().collect()
+        };
+        let nodes = 0..setting.cores.len();
+        let strays = of_all(&|run| {
+            nodes.clone().map(|node| within(&settled(run, node), 0.05)).fold(1.0, f64::min)
+        });
+        let swings =
+            of_all(&|run| nodes.clone().map(|node| swing(&settled(run, node))).fold(0.0, f64::max));
+        let share = |node| mean(&of_all(&|run| mean(&settled(run, node))));
+        let p99s = of_all(&|run| run.latency_ms(99.0));
+        Self {
+            p50: median(of_all(&|run| run.latency_ms(50.0))),
+            worst_p99: p99s.iter().copied().fold(0.0, f64::max),
+            p99: median(p99s),
+            shares: nodes.clone().map(share).collect(),
+            within: mean(&strays),
+            least_within: strays.into_iter().fold(1.0, f64::min),
+            swing: swings.into_iter().fold(0.0, f64::max),
+            changes: runs.iter().map(|run| run.changes).max().unwrap_or(0),
+        }
+    }
+
+    fn row(&self, arrivals: Arrivals, load: f64, law: Law) -> String {
+        let shares: Vec<String> =
+            self.shares.iter().map(|share| format!("{:.1}", share * 100.0)).collect();
+        format!(
+            "| {} | {:.0} % | {} | {:.1} | {:.1} | {:.1} | {} | {:.1} % | {:.1} % | {:.2} | {} |\n",
+            word(arrivals),
+            load * 100.0,
+            law.name(),
+            self.p50,
+            self.p99,
+            self.worst_p99,
+            shares.join(" "),
+            self.within * 100.0,
+            self.least_within * 100.0,
+            self.swing,
+            self.changes,
+        )
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    percentile(&values, 50.0)
 }

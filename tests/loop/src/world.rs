@@ -15,9 +15,7 @@ use crate::server::{At, Server};
 use crate::stats::percentile;
 
 /// Requests of an ordinary session, in the mean.
-const REQUESTS: f64 = 10.0;
-/// Seconds between two of them, in the mean.
-const THINKING: f64 = 1.0;
+pub const REQUESTS: f64 = 10.0;
 /// Requests a second that one core serves.
 pub const PER_CORE: f64 = 1000.0;
 /// Clients that never stop, where there are heavy ones, and their part of the load.
@@ -44,6 +42,8 @@ pub struct Setting {
     pub load: Vec<(u64, f64)>,
     /// How sessions come.
     pub arrivals: Arrivals,
+    /// Seconds between two requests of an ordinary session, in the mean.
+    pub thinking: f64,
     /// How weights are made.
     pub law: Law,
     /// Seconds.
@@ -194,7 +194,7 @@ impl<'s> World<'s> {
             let next = now + self.rng.exponential(1.0 / rate.max(1e-9)).min(60.0);
             self.sessions.push(Reverse((At(next), server, true)));
         } else if self.rng.unit() < 1.0 - 1.0 / REQUESTS {
-            let next = now + self.rng.exponential(THINKING);
+            let next = now + self.rng.exponential(self.setting.thinking);
             self.sessions.push(Reverse((At(next), server, false)));
         } else {
             self.servers[server].sessions -= 1;

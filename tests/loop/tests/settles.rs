@@ -1,6 +1,7 @@
 //! The closed loop settles, serves better than equal shares, and does not swing.
 
 use nlb_loop::stats::{mean, swing, within};
+use nlb_loop::world::REQUESTS;
 use nlb_loop::{Arrivals, Law, Run, Setting, run};
 use nlbd::weight::WeightSource;
 
@@ -13,15 +14,19 @@ const SETTLED: usize = 150;
 /// samples are about 1/sqrt(150), and one in 200 series gets above 0.3 at any lag; a limit cycle in
 /// a little noise has 0.6 and more (loops that were tried and swung: up to 0.75).
 const SWINGS: f64 = 0.5;
-/// The sources that measure what the servers of this model are short of.
-const SOURCES: [WeightSource; 3] =
-    [WeightSource::Cpu, WeightSource::LoadAverage, WeightSource::Command];
+/// What part of the whole is asked for after the step.
+const LOADS: [f64; 4] = [0.3, 0.6, 0.8, 0.95];
+/// Sessions of ten requests last ten seconds.
+const THINKING: f64 = 1.0;
+
+fn setting(load: Vec<(u64, f64)>, arrivals: Arrivals, law: Law, seed: u64) -> Setting {
+    let (cores, from) = (vec![1.0, 2.0, 4.0], SETTLED as u64);
+    let length = from + 150;
+    Setting { cores, load, arrivals, thinking: THINKING, law, length, from, seed }
+}
 
 fn under(load: f64, arrivals: Arrivals, law: Law) -> Run {
-    let cores = vec![1.0, 2.0, 4.0];
-    let load = vec![(0, BEFORE), (STEP, load)];
-    let from = SETTLED as u64;
-    run(&Setting { cores, load, arrivals, law, length: from + 150, from, seed: 11 })
+    run(&setting(vec![(0, BEFORE), (STEP, load)], arrivals, law, 11))
 }
 
 fn strays(outcome: &Run) -> f64 {
@@ -32,20 +37,53 @@ fn swings(outcome: &Run) -> f64 {
     outcome.shares.iter().map(|all| swing(&all[SETTLED..])).fold(0.0, f64::max)
 }
 
+/// Shares are near what the servers can do, stay there, and do not swing.
+fn settles(outcome: &Run, what: &str) {
+    for (shares, wanted) in outcome.shares.iter().zip([1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0]) {
+        let share = mean(&shares[SETTLED..]);
+        assert!((share / wanted - 1.0).abs() < 0.08, "{what}: {share} instead of {wanted}");
+    }
+    let (strays, swings) = (strays(outcome), swings(outcome));
+    assert!(strays > 0.9, "{what}: within 5 % for {strays}");
+    assert!(swings < SWINGS, "{what}: swings by {swings}");
+}
+
 #[test]
 fn a_step_settles_within_a_minute_and_nothing_swings() {
-    for source in SOURCES {
-        for load in [0.3, 0.6, 0.8, 0.95] {
+    for source in WeightSource::MEASURED {
+        for load in LOADS {
             let outcome = under(load, Arrivals::Poisson, Law::Daemon(source));
-            for (shares, wanted) in outcome.shares.iter().zip([1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0]) {
-                let share = mean(&shares[SETTLED..]);
-                let off = share / wanted - 1.0;
-                assert!(off.abs() < 0.12, "{source:?} {load}: {share} instead of {wanted}");
-            }
-            let (strays, swings) = (strays(&outcome), swings(&outcome));
-            assert!(strays > 0.95, "{source:?} {load}: within 5 % for {strays}");
-            assert!(swings < SWINGS, "{source:?} {load}: swings by {swings}");
+            settles(&outcome, &format!("{source:?} {load}"));
         }
+    }
+}
+
+/// Equal shares are far too much for the weakest server, which is full long before they are right.
+#[test]
+fn a_start_into_a_load_that_is_nearly_too_much_settles_too() {
+    for source in [WeightSource::Cpu, WeightSource::LoadAverage] {
+        for seed in [11, 12] {
+            let cold = vec![(0, 0.95)];
+            let outcome = run(&setting(cold, Arrivals::Poisson, Law::Daemon(source), seed));
+            settles(&outcome, &format!("{source:?} from the start"));
+        }
+    }
+}
+
+/// Load follows share late where clients stay: as long as the average at least, nothing swings.
+#[test]
+fn sessions_as_long_as_the_average_do_not_make_it_swing() {
+    for (source, seconds) in [
+        (WeightSource::Cpu, 30.0),
+        (WeightSource::LoadAverage, 60.0),
+        (WeightSource::LoadAverage5, 300.0),
+    ] {
+        let law = Law::Daemon(source);
+        let plain = setting(vec![(0, 0.6)], Arrivals::Poisson, law, 11);
+        let outcome = run(&Setting { thinking: seconds / REQUESTS, length: 1200, ..plain });
+        let late: Vec<&[f64]> = outcome.shares.iter().map(|all| &all[300..]).collect();
+        let swings = late.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
+        assert!(swings < SWINGS, "{source:?}: swings by {swings}");
     }
 }
 
@@ -54,7 +92,7 @@ fn everybody_is_answered_sooner_than_by_equal_shares() {
     for arrivals in [Arrivals::Poisson, Arrivals::Bursts, Arrivals::Heavy] {
         for load in [0.3, 0.95] {
             let equal = under(load, arrivals, Law::Equal).latency_ms(99.0);
-            for source in SOURCES {
+            for source in [WeightSource::Cpu, WeightSource::LoadAverage, WeightSource::Command] {
                 let weighed = under(load, arrivals, Law::Daemon(source)).latency_ms(99.0);
                 assert!(weighed < equal, "{arrivals:?} {load} {source:?}: {weighed} {equal}");
             }
