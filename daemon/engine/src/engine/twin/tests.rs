@@ -86,6 +86,6 @@ fn of_a_machine_cloned_while_it_runs_one_serves() {
         })
         .collect();
     assert!(!causes.is_empty(), "nobody noticed");
-    let serve = [0, 2].iter().filter(|index| segment.node(**index).accepts().len() > 0).count();
+    let serve = [0, 2].iter().filter(|index| !segment.node(**index).accepts().is_empty()).count();
     assert!(serve <= 1, "{:?}", segment.shares());
 }
