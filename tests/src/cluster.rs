@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::service::Services;
 use crate::spec::{ClusterSpec, KEY};
 use crate::status::ClusterStatus;
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 use crate::wire::Watcher;
 use crate::wire::rules::Subject;
 
@@ -59,6 +59,7 @@ impl Cluster {
         for server in &lab.servers {
             services.push(Services::start(server, server.name())?);
             nodes.push(Node::new(server.name(), server, &lab.subfolder(server.name())?)?);
+            wait_for_addresses(server)?;
             before.push(traces(server)?);
         }
         let (spec, tables) = (spec.clone(), Mutex::default());
@@ -252,6 +253,18 @@ fn describe(seen: &[ClusterStatus]) -> String {
             status.local_node, status.state, status.converged, status.epoch, status.digest,
         );
         text
+    })
+}
+
+/// The kernel takes addresses of IPv6 into use in its own time, whoever added them.
+fn wait_for_addresses(server: &Namespace) -> Result<()> {
+    wait_until("addresses of IPv6 in use", Duration::from_secs(10), || {
+        let shown = server.sh("ip -o -6 addr show").unwrap_or_default();
+        let routes = server.sh("ip -6 route show table local").unwrap_or_default();
+        let address =
+            |line: &str| line.split_whitespace().nth(3)?.split('/').next().map(String::from);
+        let mut addresses = shown.lines().filter_map(address);
+        addresses.all(|address| routes.contains(&format!("local {address} ")))
     })
 }
 
