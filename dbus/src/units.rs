@@ -12,7 +12,7 @@ pub enum UnitError {
     #[error("there is no bus to ask systemd on")]
     NoBus,
     /// systemd has no such unit loaded.
-    #[error("systemd has no unit {0}")]
+    #[error("systemd runs no unit {0}")]
     Unknown(String),
     /// It is in another state.
     #[error("the unit is {0}")]

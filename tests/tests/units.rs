@@ -180,7 +180,7 @@ fn units(cluster: &mut Cluster, bus: &mut Bus, systemd: Systemd) -> Result<()> {
         (Says::State("failed"), "the unit is failed"),
         (Says::State("inactive"), "the unit is inactive"),
         (Says::State("deactivating"), "the unit is deactivating"),
-        (Says::Unknown, "systemd has no unit nginx.service"),
+        (Says::Unknown, "systemd runs no unit nginx.service"),
         (Says::Nothing, "timed out"),
     ];
     for (says, words) in all_ill {
