@@ -145,7 +145,8 @@ impl Engine {
     /// Every bucket has gone: what is left are clients, all pinned here.
     fn linger(&mut self) {
         if self.view.view.members().is_empty() {
-            self.leave = Leave::Closing { since: self.now };
+            // Nobody is told whom it kept: if somebody is about to be there, all is doubtful.
+            self.abandon();
         } else if self.pins_all() {
             self.leave = Leave::Lingering { released: self.now, looked: self.now };
         }
