@@ -207,7 +207,7 @@ fn runs(cluster: &Cluster) -> Result<u64> {
 
 /// What checks cost: a part of one core. Each run of a command is a process, which costs what it
 /// costs; the daemon's and the runner's own part is bounded as for all checks, and the whole by what
-/// processes cost at least.
+/// processes cost at least. What is measured should be what is shipped: `NLBD_BIN_DIR=target/release`.
 #[test]
 #[ignore = "measures for minutes: NLB_SECONDS=60 cargo test -p nlb-tests --test commands -- --ignored"]
 fn what_many_checks_cost() {
