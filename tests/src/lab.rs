@@ -16,9 +16,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nlb_protocol::MacAddr;
+use serde_json::Value;
 
 use crate::netns::Namespace;
-use crate::wait::wait_until;
+use crate::wait::{wait_for, wait_until};
 
 /// The service address of every test, IPv4.
 pub const SERVICE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
@@ -31,6 +32,8 @@ pub const NARROW_MTU: u32 = 1280;
 
 /// From this index on, sources of the client speak through the second switch.
 pub const SECOND: u32 = 1 << 23;
+/// How long links may need until they carry frames.
+const LINKS: Duration = Duration::from_secs(30);
 /// What a port of the second switch is called beside the host's name: `p-n1-b`.
 const SECOND_PORT: &str = "-b";
 
@@ -110,14 +113,32 @@ impl Lab {
             plug_second_client(&switch, &client)?;
         }
         let folder = tempfile::Builder::new().prefix("nlb-lab-").tempdir()?;
-        Ok(Self {
-            switch,
-            servers,
-            client: Arc::new(client),
-            outsider: Arc::new(outsider),
-            router,
-            folder,
-        })
+        let (client, outsider) = (Arc::new(client), Arc::new(outsider));
+        let lab = Self { switch, servers, client, outsider, router, folder };
+        lab.wait_for_links()?;
+        Ok(lab)
+    }
+
+    /// Waits until every link carries frames. The kernel takes what is sent through one that is
+    /// up and loses it, silently, until it has looked at the carrier; on a busy machine, seconds.
+    fn wait_for_links(&self) -> Result<()> {
+        let idle = |namespace: &Namespace| -> Result<Vec<String>> {
+            let links: Value = serde_json::from_str(&namespace.sh("ip -j link show up")?)?;
+            let ports: Value = serde_json::from_str(&namespace.sh("bridge -j link show")?)?;
+            let links = links.as_array().into_iter().flatten();
+            let ports = ports.as_array().into_iter().flatten();
+            let idle = links
+                .filter(|link| link["link_type"] == "ether" && link["operstate"] != "UP")
+                .chain(ports.filter(|port| port["state"] != "forwarding"));
+            Ok(idle.filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect())
+        };
+        for namespace in self.namespaces() {
+            wait_for(&format!("the links of {}", namespace.name()), LINKS, || {
+                let idle = idle(namespace).map_err(|error| format!("{error:#}"))?;
+                if idle.is_empty() { Ok(()) } else { Err(idle.join(", ")) }
+            })?;
+        }
+        Ok(())
     }
 
     /// A folder that lives as long as the segment.
