@@ -198,7 +198,7 @@ fn play(steps: &[Step], anew: bool) -> String {
         match step.clone() {
             Step::Wait(ms) => {
                 now = now + Duration::from_millis(ms);
-                engine.handle_timeout(now);
+                engine.handle_timeout(now, now);
             }
             Step::Frame(frame, age) => {
                 engine.handle_frame(*frame, now.before(Duration::from_millis(age)), now);
@@ -308,7 +308,7 @@ proptest! {
         } else {
             image[at] = byte;
             if let Some(mut engine) = Engine::from_image(&image) {
-                engine.handle_timeout(Time::from_nanos(1));
+                engine.handle_timeout(Time::from_nanos(1), Time::from_nanos(1));
             }
         }
     }
@@ -337,7 +337,7 @@ proptest! {
             }
             while engine.poll_notice().is_some() {}
             now = engine.poll_timeout().max(now);
-            engine.handle_timeout(now);
+            engine.handle_timeout(now, now);
             calls += 1;
             prop_assert!(calls < 20_000, "{calls} calls");
         }

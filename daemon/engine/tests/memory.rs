@@ -43,7 +43,7 @@ fn run(engines: &mut [Engine], now: &mut Time, time: Duration) {
             if engine.wants_witness().is_some() {
                 engine.handle_witness(*now);
             }
-            engine.handle_timeout(*now);
+            engine.handle_timeout(*now, *now);
             while let Some(plan) = engine.poll_plan() {
                 engine.handle_applied(plan.generation, *now);
             }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Start;
 
 /// Which lines there are and what they mean. Raised when that changes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A line and its time.
 pub type Timed = (Time, Line);
@@ -45,7 +45,8 @@ pub enum Line {
         bytes: String,
     },
     Sent(u64),
-    Timeout,
+    /// Up to when everything was read.
+    Timeout(u64),
     Packet {
         id: u32,
         client: IpAddr,

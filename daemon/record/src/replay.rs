@@ -106,8 +106,8 @@ fn call(engine: &mut Engine, at: Time, line: &Line) -> Result<Line, ReplayError>
             engine.handle_sent(Sequence(*sequence), at);
             None
         }
-        Line::Timeout => {
-            engine.handle_timeout(at);
+        Line::Timeout(read) => {
+            engine.handle_timeout(Time::from_nanos(*read), at);
             None
         }
         Line::Packet { id, client, opens, print, arrival, .. } => {
@@ -219,7 +219,7 @@ impl Line {
                 Err(error) => error.to_string(),
             },
             Self::Sent(sequence) => format!("{sequence} has left"),
-            Self::Timeout => "timeout".to_owned(),
+            Self::Timeout(_) => "timeout".to_owned(),
             Self::Packet { client, opens, gave, .. } => {
                 format!("packet of {client}{}: {gave}", if *opens { ", opens" } else { "" })
             }
@@ -252,7 +252,7 @@ impl Line {
     pub fn is_quiet(&self) -> bool {
         matches!(
             self,
-            Self::Timeout | Self::Question(None) | Self::Verdict(None) | Self::Transmit(None)
+            Self::Timeout(_) | Self::Question(None) | Self::Verdict(None) | Self::Transmit(None)
         )
     }
 }

@@ -42,7 +42,8 @@ pub enum What {
         arrival: Time,
     },
     Sent(Sequence),
-    Timeout,
+    /// `read` of the call.
+    Timeout(Time),
     Packet {
         packet: ClientPacket,
         arrival: Time,

@@ -54,7 +54,7 @@ pub(crate) fn line(what: What) -> Line {
             Line::Frame { arrival: arrival.as_nanos(), bytes: to_hex(&words::bytes(&frame)) }
         }
         What::Sent(sequence) => Line::Sent(sequence.0),
-        What::Timeout => Line::Timeout,
+        What::Timeout(read) => Line::Timeout(read.as_nanos()),
         What::Packet { packet, arrival, gave } => Line::Packet {
             id: packet.id.0,
             client: packet.client,

@@ -154,8 +154,8 @@ impl Runtime {
     /// Everything that is there goes into the engine: frames first, because a verdict given on
     /// newer knowledge is the better one, but no source more than its share of a turn.
     fn feed(&mut self, requests: &mut Vec<ClusterRequest>) {
-        self.feed_frames();
-        self.parts.engine.handle_timeout(now());
+        let read = self.feed_frames();
+        self.parts.engine.handle_timeout(read, now());
         // A heartbeat that is due goes first: after a stop, packets that came within the lease
         // would else be judged without it, and dropped (SPEC 6.8.5).
         self.pace.after("on frames and what was due");
@@ -175,14 +175,23 @@ impl Runtime {
         self.parts.links.announce(now(), &mut self.drops);
     }
 
-    fn feed_frames(&mut self) {
+    /// Gives back until when everything that arrived was read.
+    fn feed_frames(&mut self) -> Time {
+        let mut read = now();
         let Parts { links, engine, cluster, keys, .. } = &mut self.parts;
         let mut buffer = [0; RECEIVE_BUFFER];
         let mut said = Vec::new();
         for socket in links.heartbeats() {
-            for _ in 0..FRAMES_A_TURN {
+            let mut last = read;
+            for taken in 0.. {
+                if taken == FRAMES_A_TURN {
+                    // More wait, which came behind this one.
+                    read = read.min(last);
+                    break;
+                }
                 match socket.try_recv(&mut buffer) {
                     Ok(Some(LinkEvent::Frame(received))) => {
+                        last = received.arrival;
                         let payload = buffer.get(..received.len).unwrap_or_default();
                         match Frame::decode(payload, *cluster, keys) {
                             Ok(frame) => engine.handle_frame(frame, received.arrival, now()),
@@ -202,6 +211,7 @@ impl Runtime {
             }
         }
         said.into_iter().for_each(|(kind, words)| self.say(kind, words));
+        read
     }
 
     fn serve(&mut self, request: ClusterRequest) {

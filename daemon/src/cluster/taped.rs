@@ -158,9 +158,9 @@ impl Taped {
         self.engine.handle_sent(sequence, now);
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time) {
-        self.note(now, || What::Timeout);
-        self.engine.handle_timeout(now);
+    pub(super) fn handle_timeout(&mut self, read: Time, now: Time) {
+        self.note(now, || What::Timeout(read));
+        self.engine.handle_timeout(read, now);
     }
 
     pub(super) fn handle_packet(

@@ -371,7 +371,7 @@ impl Work {
         while self.node.engine.as_ref().is_some_and(|engine| engine.poll_timeout() <= now) {
             assert!(rounds < SPIN, "the engine spins");
             rounds += 1;
-            self.engine(Engine::handle_timeout);
+            self.engine(|engine, now| engine.handle_timeout(now, now));
             self.flush();
         }
     }

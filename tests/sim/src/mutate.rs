@@ -33,6 +33,8 @@ pub enum Mutation {
     AnyGroup,
     /// Peers are dead after six tenths of dead-after.
     HastyDeath,
+    /// Everything seems to have been read, whatever waits.
+    UnreadSilence,
     /// Every heartbeat seems to mean the receiver's own view.
     FakeAgreement,
     /// The epoch is not compared, the digest is.
@@ -89,6 +91,7 @@ impl Mutation {
             Self::AnyLife => ("R1", "6.3.1", "a peer hears this life, not an earlier one"),
             Self::Replays => ("R1", "6.3.3", "a recording is not used"),
             Self::HastyDeath => ("R1", "6.3.4", "dead is who is silent for dead-after"),
+            Self::UnreadSilence => ("R1", "6.3.4", "... once all that arrived was read"),
             Self::NoListening => ("R1", "6.3.5, 6b", "listen before speaking and joining"),
             Self::JoinUnasked => ("R1", "6.3.6a", "every peer has acknowledged `joining`"),
             Self::DeafToJoining => ("R1", "6.3.6a", "joining peers are asked too"),
@@ -131,7 +134,7 @@ impl Mutation {
             Self::FakeAgreement | Self::EarlyFilter => &[Chaos, Planned],
             Self::NoPins | Self::NoPinVersion | Self::NoRequests => &[Chaos, Planned, Noisy],
             Self::AlwaysWitness | Self::JoinUnasked => &[Standing],
-            Self::ArrivalNow | Self::PacketsNow => &[Stalls],
+            Self::ArrivalNow | Self::PacketsNow | Self::UnreadSilence => &[Stalls],
             Self::AlwaysHeard | Self::ServeBlind | Self::NoHearsay => &[Chaos, Cuts],
             Self::IgnoreForget => &[Chaos, Partitions],
             _ => &[Chaos, Churn],

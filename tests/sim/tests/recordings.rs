@@ -53,7 +53,7 @@ fn what_is_no_recording_is_none() {
             "[1,{\"recording\":{\"format\":9,\"software\":\"x\",\"cluster\":\"c\",\"time_ms\":0}}]",
             "format 9",
         ),
-        ("[1,\"timeout\"]", "beginning"),
+        ("[1,{\"timeout\":1}]", "beginning"),
         ("[1,{\"image\":{\"part\":\"00ff\",\"last\":true}}]", "another build"),
         ("[1,{\"image\":{\"part\":\"0g\",\"last\":true}}]", "impossible"),
     ] {

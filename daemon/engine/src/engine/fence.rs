@@ -90,7 +90,10 @@ impl Engine {
                 Some(known) if later16(new.ack.sequence_low, known.ack.sequence_low) => {
                     let still = now.since(known.rose) >= self.config.timing.late();
                     let rising = known.rising.filter(|_| !still).or(Some(now));
-                    (life, Unheard { since: known.since, rising, ..new })
+                    (life, Unheard { rising, ..new })
+                }
+                Some(known) if new.told && !known.told => {
+                    (life, Unheard { via: new.via, until: new.until, told: true, ..*known })
                 }
                 // What is said of it anew is hearsay: it lengthens nothing.
                 Some(known) => (life, Unheard { via: new.via, ..*known }),
@@ -108,12 +111,13 @@ impl Engine {
         for (via, peer) in self.peers.iter().filter(|(_, peer)| self.is_fresh(peer)) {
             for ack in &peer.strangers {
                 let until = peer.heard + peer.says.hold;
-                let new = Unheard { since: now, via, ack: *ack, rose: now, rising: None, until };
+                let told = peer.says.state != State::Restarting;
+                let new = Unheard { via, ack: *ack, rose: now, rising: None, until, told };
                 let latest = named.entry((ack.node, ack.incarnation_low)).or_insert(new);
                 if later16(ack.sequence_low, latest.ack.sequence_low) {
                     latest.ack = *ack;
                 }
-                latest.until = latest.until.max(until);
+                (latest.told, latest.until) = (latest.told, latest.until).max((told, until));
             }
         }
         named
@@ -155,12 +159,13 @@ impl Engine {
             }
         }
         let grace = timing.grace();
-        // Who sends nothing to those who name it either is on its way out.
+        // Who sends nothing to those who name it either is on its way out, or restarts.
         let goes_on = |unheard: &Unheard| self.now.since(unheard.rose) < timing.late();
+        let long = |since| self.now.since(since) >= grace;
         let unheard = self.membership.unheard.iter().filter(|(_, unheard)| goes_on(unheard));
         let lower = unheard.filter(|((node, _), _)| *node < self.config.node);
         for ((node, _), unheard) in lower {
-            if fenced || self.now.since(unheard.since) >= grace {
+            if fenced || unheard.rising.is_some_and(long) {
                 return Some(FenceCause::PartialConnectivity { node: *node, via: unheard.via });
             }
         }

@@ -12,7 +12,7 @@ use crate::time::Time;
 
 impl Engine {
     pub(super) fn silent_peers(&self) -> Vec<NodeId> {
-        let silent = |peer: &Peer| self.now.since(peer.heard) >= self.patience(peer);
+        let silent = |peer: &Peer| self.read.since(peer.heard) >= self.patience(peer);
         let silent = self.peers.iter().filter(|(_, peer)| silent(peer));
         silent.map(|(node, _)| node).collect()
     }

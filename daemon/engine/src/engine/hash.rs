@@ -13,6 +13,7 @@ impl Hash for Engine {
         let Self {
             config,
             now,
+            read,
             state,
             cause,
             membership,
@@ -45,7 +46,7 @@ impl Hash for Engine {
             notices: _,
             notices_lost: _,
         } = self;
-        (config.node, config.incarnation, now, state, cause).hash(hasher);
+        (config.node, config.incarnation, now, read, state, cause).hash(hasher);
         (membership, peers, view, accepts, moving).hash(hasher);
         (clients, waiting, log, refused, kernel, retry_at).hash(hasher);
         (leave, abandoned, restart, away).hash(hasher);

@@ -358,7 +358,7 @@ image_of_variants! {
 }
 image! {
     Engine {
-        config, now, state, cause, membership, peers, view, accepts, moving, clients, waiting, log,
+        config, now, read, state, cause, membership, peers, view, accepts, moving, clients, waiting, log,
         refused, kernel, retry_at, leave, restart, away, abandoned, sender, seed, weight, weighed,
         weight_wanted, load, alike, service, drain, recheck, swept, counters, notices, notices_lost,
     }

@@ -42,8 +42,6 @@ pub(super) struct Membership {
 /// A node that others name and this node does not hear.
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Unheard {
-    /// Since when.
-    pub(super) since: Time,
     /// Who names it.
     pub(super) via: NodeId,
     /// It, with the latest of its heartbeats that anybody named.
@@ -54,6 +52,8 @@ pub(super) struct Unheard {
     pub(super) rising: Option<Time>,
     /// Until when those that named it then keep it, if it restarts (SPEC 6.11.3h).
     pub(super) until: Time,
+    /// That was said by a node that does not restart itself: of one that does it is its own time.
+    pub(super) told: bool,
 }
 
 impl Membership {
@@ -123,10 +123,10 @@ impl Engine {
         }
     }
 
-    /// Whether any peer is not late.
+    /// Whether any peer was not late when the frames were read.
     fn hears_somebody(&self) -> bool {
         let late = self.config.timing.late();
-        self.peers.iter().any(|(_, peer)| self.now.since(peer.heard) < late)
+        self.peers.iter().any(|(_, peer)| self.read.since(peer.heard) < late)
     }
 
     /// R7: notices that somebody is heard.
@@ -272,7 +272,8 @@ impl Engine {
     pub(super) fn has_joined_for_long(&self) -> bool {
         let timing = &self.config.timing;
         let said = self.membership.said.filter(|_| self.membership.said_left);
-        said.is_some_and(|(at, _)| self.now.since(at) >= timing.dead_after + timing.heartbeat)
+        // Whoever has not read what came meanwhile does not know whether it is alone.
+        said.is_some_and(|(at, _)| self.read.since(at) >= timing.dead_after + timing.heartbeat)
     }
 
     /// Whether everyone whom the peers name is heard.
@@ -367,8 +368,9 @@ impl Engine {
             }
         }
         for unheard in self.membership.unheard.values() {
-            note(unheard.since + timing.grace());
-            note(unheard.rising.map_or(unheard.since, |since| since + timing.heartbeat * 2));
+            let Some(since) = unheard.rising else { continue };
+            note(since + timing.grace());
+            note(since + timing.heartbeat * 2);
         }
         self.membership.twin.deadlines(timing.dead_after).for_each(&mut *note);
         if let Some(since) = self.membership.wanted_witness() {
@@ -397,4 +399,4 @@ image! {
         deaf, twin,
     }
 }
-image! { Unheard { since, via, ack, rose, rising, until } }
+image! { Unheard { via, ack, rose, rising, until, told } }

@@ -101,6 +101,8 @@ pub struct Engine {
     config: Config,
     /// The latest time that was handed in.
     now: Time,
+    /// Every frame that arrived before this was handed in.
+    read: Time,
     state: State,
     cause: Option<FenceCause>,
     membership: Membership,
@@ -151,6 +153,7 @@ impl Engine {
         debug_assert!(config.limits.are_sound());
         Self {
             now,
+            read: now,
             state: State::Joining,
             cause: None,
             membership: Membership::new(now),
@@ -210,11 +213,13 @@ impl Engine {
 
     /// The time that `poll_timeout` named has come. Calling it early or often does no harm.
     ///
-    /// Silence is judged here and nowhere else: hand in the frames that wait first. After a stall
-    /// the oldest of them must not decide that a peer is dead whose latest is still unread, nor
-    /// that this node is deaf.
-    pub fn handle_timeout(&mut self, now: Time) {
+    /// Silence is judged here and nowhere else, and only up to `read`: every frame that arrived
+    /// before that has been handed in. (It is when the reading began, if all was read.) After a
+    /// stall, also one between the last look at the sockets and this call, no peer is dead whose
+    /// latest frame is still unread, nor is this node deaf, or alone.
+    pub fn handle_timeout(&mut self, read: Time, now: Time) {
         self.advance(now);
+        self.read = self.read.max(read.min(self.now));
         self.expire_peers();
         self.judge_receiver();
         self.evaluate();

@@ -194,8 +194,9 @@ impl Engine {
         if takes_up(&says) && !peer.takes_up() {
             // Its next process has yet to hear this node, and has another log.
             (peer.appeared, peer.holds) = (self.now, PinVersion(0));
-        } else if before.2 && !after.2 {
-            // It lost this node just now: that is not the beginning of an acquaintance.
+        } else if before.2 && !after.2 && !takes_up(&says) {
+            // It lost this node just now: that is not the beginning of an acquaintance. (A next
+            // process has lost nobody yet: it ceases to name whom its predecessor heard.)
             peer.appeared = Time::ZERO;
         }
         peer.acked = acked;

@@ -105,7 +105,7 @@ impl Segment {
                         engine.handle_witness(now);
                     }
                     if engine.poll_timeout() <= now {
-                        engine.handle_timeout(now);
+                        engine.handle_timeout(now, now);
                     }
                 }
                 self.poll(index);
@@ -276,7 +276,7 @@ fn stall(segment: &mut Segment, time: Duration) -> Vec<(Frame, Time)> {
         segment.now = segment.now + Duration::from_millis(1);
         let now = segment.now;
         let engine = segment.node(1);
-        engine.handle_timeout(now);
+        engine.handle_timeout(now, now);
         while let Some(transmit) = engine.poll_transmit(now) {
             engine.handle_sent(transmit.frame.header.sequence, now);
             waiting.push((transmit.frame, now));
@@ -295,10 +295,13 @@ fn a_stalled_node_reads_what_waits_before_it_judges_silence() {
     let waiting = stall(&mut segment, Duration::from_millis(400));
     let woken = start + Duration::from_millis(1005);
     let engine = stalled.as_mut().expect("it only stands still");
+    // It had looked for frames just before it stood still.
+    engine.handle_timeout(start, woken);
+    assert!(engine.poll_timeout() <= woken, "there is something to read and to judge");
     for (frame, arrival) in waiting {
         engine.handle_frame(frame, arrival, woken);
     }
-    engine.handle_timeout(woken);
+    engine.handle_timeout(woken, woken);
     let gone = core::iter::from_fn(|| engine.poll_notice())
         .any(|notice| matches!(notice, Notice::PeerGone { .. }));
     assert!(!gone);
@@ -326,13 +329,13 @@ fn a_stalled_node_reads_what_waits_before_it_takes_itself_for_deaf() {
         engine.handle_frame(frame, arrival, now.max(arrival));
         now = (now + Duration::from_millis(210)).min(start + Duration::from_millis(640));
     }
-    engine.handle_timeout(now);
+    engine.handle_timeout(now, now);
     assert_eq!(engine.snapshot(now).state, State::Active);
     // It is deaf when nothing more comes.
     let mut causes = Vec::new();
     while now < start + SECOND * 3 {
         now = now + Duration::from_millis(1);
-        engine.handle_timeout(now);
+        engine.handle_timeout(now, now);
         while let Some(transmit) = engine.poll_transmit(now) {
             engine.handle_sent(transmit.frame.header.sequence, now);
         }

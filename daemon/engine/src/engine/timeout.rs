@@ -10,12 +10,17 @@ impl Engine {
     pub(super) fn next_timeout(&self) -> Time {
         let now = self.now;
         let mut next = now + self.config.timing.heartbeat;
+        // Some of these are judged by what was read, which is behind now.
+        self.membership_deadlines(&mut |at| {
+            if at > self.read {
+                next = next.min(at.max(now));
+            }
+        });
         let mut note = |at: Time| {
             if at > now {
                 next = next.min(at);
             }
         };
-        self.membership_deadlines(&mut note);
         self.move_deadlines(&mut note);
         self.leave_deadlines(&mut note);
         self.drain_deadline(&mut note);

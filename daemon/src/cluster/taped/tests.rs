@@ -42,8 +42,8 @@ impl Pair {
         for _ in 0..steps {
             self.now = self.now + Duration::from_millis(10);
             let now = self.now;
-            self.taped.handle_timeout(now);
-            self.other.handle_timeout(now);
+            self.taped.handle_timeout(now, now);
+            self.other.handle_timeout(now, now);
             self.packets += 1;
             let packet = ClientPacket {
                 id: PacketId(self.packets),

@@ -16,6 +16,24 @@ impl World {
     /// What lies between two nodes at `since`, and for how long it has been so.
     #[must_use]
     pub fn between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
+        let (between, age) = self.directly_between(one, other, since);
+        let beside = between == Between::Nothing
+            && (self.speaks_for_others(one, other, since)
+                || self.speaks_for_others(other, one, since));
+        if beside { (Between::Partition, age) } else { (between, age) }
+    }
+
+    /// Whether a node that began beside a partition knows of one side only, because the other
+    /// side's `other` is stopped: it belongs to whom it hears.
+    fn speaks_for_others(&self, one: usize, other: usize, since: u64) -> bool {
+        !self.hears(one, other)
+            && (0..self.nodes.len()).any(|third| {
+                let apart = || self.directly_between(third, other, since).0 == Between::Partition;
+                third != one && third != other && self.hears(one, third) && apart()
+            })
+    }
+
+    fn directly_between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
         let timing = self.schedule.timing();
         let settle = nanos(timing.rights() + timing.heartbeat) + self.transfer();
         // A kernel that goes on without its process, and nobody to tell of it.
@@ -208,9 +226,11 @@ impl World {
             return;
         }
         let long = self.unit() * 3 / 2;
+        // Whoever goes on with an earlier life has yet to listen.
+        let began = self.nodes[index].booted;
         let alone = self.nodes.iter().enumerate().all(|(other, node)| {
             // One that restarts counts until its hold is over.
-            let since = node.stopped.max(node.held_until);
+            let since = node.stopped.max(node.held_until).max(began);
             other == index || node.engine.is_none() && self.now > since + long
         });
         if alone {

@@ -48,7 +48,11 @@ impl World {
             let next = self.with(index, |engine| engine.poll_timeout());
             match next {
                 Some(next) if next <= now => {
-                    self.with(index, |engine| engine.handle_timeout(now));
+                    self.handle_timeout(index);
+                    if !self.nodes[index].socket.is_empty() {
+                        // It goes on when that was read.
+                        break;
+                    }
                 }
                 Some(next) => {
                     self.schedule(index, next);
@@ -59,6 +63,17 @@ impl World {
         }
         self.check_buckets(index);
         self.end_if_held(index);
+    }
+
+    pub(super) fn handle_timeout(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let now = node.clock(self.now);
+        let waits = node.socket.front().filter(|_| {
+            // Else what waits seems to have been read.
+            self.options.mutation != Some(Mutation::UnreadSilence)
+        });
+        let read = waits.map_or(now, |(_, arrival)| node.clock(*arrival));
+        self.with(index, |engine| engine.handle_timeout(read, now));
     }
 
     fn schedule(&mut self, index: usize, next: nlb_engine::Time) {

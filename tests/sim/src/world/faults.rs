@@ -193,8 +193,7 @@ impl World {
     }
 
     pub(super) fn timeout(&mut self, index: usize) {
-        let now = self.nodes[index].clock(self.now);
-        self.with(index, |engine| engine.handle_timeout(now));
+        self.handle_timeout(index);
         self.pump(index);
     }
 

@@ -29,7 +29,7 @@ fn until_asked(segment: &mut Segment, limit: Duration) -> Option<Vec<IpAddr>> {
     while segment.now < end {
         segment.now = segment.now + Duration::from_millis(100);
         let now = segment.now;
-        segment.node(0).handle_timeout(now);
+        segment.node(0).handle_timeout(now, now);
         segment.poll(0);
         if let Some(question) = segment.node(0).poll_question(now) {
             return Some(question);

@@ -121,7 +121,7 @@ fn a_process_that_comes_too_late_begins_anew() {
     segment.run(SECOND);
     resume(&mut segment, 1, &saved, &clients);
     let now = segment.now;
-    segment.node(1).handle_timeout(now);
+    segment.node(1).handle_timeout(now, now);
     assert_eq!(segment.node(1).state(), State::Fenced);
     assert_eq!(segment.node(1).snapshot(now).clients, 0);
     assert!(segment.node(1).saved().life.is_none());

@@ -41,7 +41,7 @@ fn a_flood_of_packets_is_settled_in_slices() {
     while segment.verdicts.len() < MANY as usize {
         let now = segment.now;
         for _ in 0..10 {
-            segment.node(0).handle_timeout(now);
+            segment.node(0).handle_timeout(now, now);
         }
         segment.poll(0);
         assert!(segment.verdicts.len() - before <= super::DECIDED, "in round {rounds}");
@@ -61,7 +61,7 @@ fn a_few_packets_wait_for_nothing() {
     let now = segment.now;
     // Twice at one instant: before the buckets come, and then.
     segment.node(0).settle_held();
-    segment.node(0).handle_timeout(now);
+    segment.node(0).handle_timeout(now, now);
     segment.poll(0);
     assert_eq!(segment.verdicts.len(), 10);
 }
