@@ -54,7 +54,7 @@ Exit status:
   0  done, or nothing was to be done
   1  the daemon refused, or failed
   2  wrong usage
-  3  the daemon cannot be reached
+  3  the daemon cannot be reached, or does not answer
   4  no permission
   5  asked whether all is well (status, preflight), and it is not
   6  drain --wait: the time is over, and clients were left

@@ -104,8 +104,11 @@ async fn watch(socket: &Path, name: &str, show: &mut Show) -> Result<End, Failur
                 }
             }
             // A restart does not end a drain.
-            Err(ClientError::NotRunning { .. } | ClientError::Broken(_))
-                if looked.elapsed() < RESTART => {}
+            Err(
+                ClientError::NotRunning { .. }
+                | ClientError::Silent { .. }
+                | ClientError::Broken(_),
+            ) if looked.elapsed() < RESTART => {}
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -115,9 +118,8 @@ async fn watch(socket: &Path, name: &str, show: &mut Show) -> Result<End, Failur
 /// The cluster, if the node still has it.
 async fn look(socket: &Path, name: &str) -> Result<Option<Cluster>, ClientError> {
     let asked = async { Connection::connect(socket).await?.status().await };
-    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let status = tokio::time::timeout(ANSWER_TIME, asked).await.map_err(late);
-    let status = status.map_err(|error| ClientError::Broken(error.into()))??;
+    let late = |_| ClientError::Silent { waited: ANSWER_TIME };
+    let status = tokio::time::timeout(ANSWER_TIME, asked).await.map_err(late)??;
     Ok(status.clusters.into_iter().find(|cluster| cluster.name == name))
 }
 

@@ -67,7 +67,12 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Call(ClientError::NotRunning { .. } | ClientError::Broken(_)) | Self::Ended => 3,
+            Self::Call(
+                ClientError::NotRunning { .. }
+                | ClientError::Silent { .. }
+                | ClientError::Broken(_),
+            )
+            | Self::Ended => 3,
             Self::Call(
                 ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
             ) => 4,
@@ -95,6 +100,7 @@ impl Failure {
     fn kind(&self) -> &'static str {
         match self {
             Self::Call(ClientError::NotRunning { .. }) | Self::Ended => "not-running",
+            Self::Call(ClientError::Silent { .. }) => "no-answer",
             Self::Call(ClientError::Broken(_)) => "broken",
             Self::Call(ClientError::Forbidden { .. }) => "not-permitted",
             Self::Call(ClientError::Refused(error)) => match error {
@@ -152,6 +158,9 @@ impl Failure {
                  if it runs elsewhere: nlbctl --run-dir DIR …",
                 run_dir.display()
             )),
+            Self::Call(ClientError::Silent { .. }) => Some(
+                "it runs but is stopped, hangs or has no time: systemctl status nlbd".to_owned(),
+            ),
             Self::Call(
                 ClientError::Forbidden { .. } | ClientError::Refused(Error::NotPermitted { .. }),
             ) => Some("try it as root: sudo nlbctl …".to_owned()),

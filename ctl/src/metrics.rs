@@ -2,9 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
-use nlb_varlink::ClientError;
+use nlb_varlink::{ANSWER_TIME, ClientError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -15,9 +14,6 @@ const SOCKET: &str = "metrics";
 
 /// The most that is read: eight clusters have some 100 KB.
 const MAX_PAGE: u64 = 16 << 20;
-
-/// The daemon answers at once, unless it is in the middle of a reload.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The page as the daemon gives it.
 ///
@@ -35,7 +31,8 @@ pub async fn read(run_dir: &Path) -> Result<String, Failure> {
         stream.take(MAX_PAGE).read_to_string(&mut answer).await?;
         io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await.map_err(io::Error::from)??;
+    let late = |_| ClientError::Silent { waited: ANSWER_TIME };
+    let answer = tokio::time::timeout(ANSWER_TIME, exchange).await.map_err(late)??;
     Ok(body(&answer).map_err(io::Error::other)?.to_owned())
 }
 

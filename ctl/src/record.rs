@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use futures_util::StreamExt as _;
-use nlb_varlink::Connection;
+use nlb_varlink::{ANSWER_TIME, ClientError, Connection};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -37,8 +37,15 @@ pub(crate) async fn record(socket: &Path, wanted: Wanted<'_>) -> Result<(), Fail
     let mut daemon = Connection::connect(socket).await?;
     let mut lines =
         core::pin::pin!(daemon.record(cluster, Some(seconds.into()), from_start).await?);
-    // The first answer says whether there is a recording at all.
-    let Some(first) = lines.next().await else { return Err(Failure::Ended) };
+    // The first answer says whether there is a recording at all. One from the start begins when
+    // its cluster does.
+    let first = match from_start {
+        true => lines.next().await,
+        false => tokio::time::timeout(ANSWER_TIME, lines.next())
+            .await
+            .map_err(|_| ClientError::Silent { waited: ANSWER_TIME })?,
+    };
+    let Some(first) = first else { return Err(Failure::Ended) };
     let first = first?;
     let unwritable = |error| Failure::File { path: output.to_owned(), error };
     // Others need not read whose clients come here.
@@ -56,7 +63,7 @@ pub(crate) async fn record(socket: &Path, wanted: Wanted<'_>) -> Result<(), Fail
         };
         match next {
             Some(Ok(lines)) => sum.write(&mut file, &lines).map_err(unwritable)?,
-            Some(Err(nlb_varlink::ClientError::Broken(_))) => {
+            Some(Err(ClientError::Broken(_))) => {
                 file.flush().map_err(unwritable)?;
                 return Err(Failure::Ended);
             }

@@ -133,7 +133,12 @@ async fn wrong_usage() {
     }
     let (code, help, _) = world.run(&["--help"]).await;
     assert_eq!(code, 0);
-    for said in ["Exit status:", "3  the daemon cannot be reached", "Examples:", "set_weight"] {
+    for said in [
+        "Exit status:",
+        "3  the daemon cannot be reached, or does not answer",
+        "Examples:",
+        "set_weight",
+    ] {
         assert!(help.contains(said), "{said}: {help}");
     }
 }
@@ -155,6 +160,33 @@ async fn no_daemon() {
     let (code, _, stderr) = world.run(&["--json", "status"]).await;
     let error: Value = serde_json::from_str(&stderr).expect("JSON");
     assert_eq!((code, &error["error"]["kind"]), (3, &Value::from("not-running")));
+}
+
+/// As when it is stopped: the kernel takes connections for it, and nobody answers.
+#[tokio::test]
+async fn a_daemon_that_is_silent() {
+    let world = World(tempfile::tempdir().expect("a directory"));
+    let listener = tokio::net::UnixListener::bind(world.0.path().join(nlb_varlink::SOCKET));
+    let _listener = listener.expect("a socket");
+    let said = "nlbctl: the daemon does not answer (5 s were waited)\n  it runs but is stopped, hangs \
+                or has no time: systemctl status nlbd\n";
+    let verbs: [&[&str]; 7] = [
+        &["status"],
+        &["set-weight", "nlb0", "7"],
+        &["drain", "--wait"],
+        &["events", "--follow"],
+        &["top"],
+        &["debug", "record", "--output", "/dev/null"],
+        &["--json", "nodes"],
+    ];
+    let all = verbs.map(|verb| world.run(verb));
+    let all = futures_util::future::join_all(all).await;
+    let (words, json) = all.split_at(verbs.len() - 1);
+    for (verb, (code, stdout, stderr)) in verbs.iter().zip(words) {
+        assert_eq!((*code, stdout.as_str(), stderr.as_str()), (3, "", said), "{verb:?}");
+    }
+    let error: Value = serde_json::from_str(&json[0].2).expect("JSON");
+    assert_eq!((json[0].0, &error["error"]["kind"]), (3, &Value::from("no-answer")));
 }
 
 #[tokio::test]

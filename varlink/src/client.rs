@@ -1,5 +1,9 @@
 //! The client: one connection, one call after the other.
+//!
+//! Everything has a time limit but streams: a daemon that is stopped or hangs is named, not waited
+//! for.
 
+use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +14,14 @@ use crate::types::{
     Buckets, Changed, Checked, Clients, Event, Events, Explanation, Happened, InterfaceChange,
     Recorded, Status,
 };
+
+/// How long a daemon may take to say who it is, which none has to think about. One that is slower
+/// is stopped, or hangs.
+const GREETING_TIME: Duration = Duration::from_secs(5);
+
+/// How long it may take to answer a call: a little more than it gives itself (30 s, and 5 s for
+/// polkit), so that its own word on what takes long is heard.
+pub const ANSWER_TIME: Duration = Duration::from_secs(40);
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +39,12 @@ pub enum ClientError {
     Forbidden {
         /// The socket.
         socket: PathBuf,
+    },
+    /// Somebody listens, and says nothing.
+    #[error("the daemon does not answer ({} s were waited)", waited.as_secs())]
+    Silent {
+        /// How long it was given.
+        waited: Duration,
     },
     /// The connection broke, or the other side speaks something else.
     #[error("the daemon's answer could not be read: {0}")]
@@ -100,11 +118,32 @@ trait ClusterProxy {
     ) -> zlink::Result<impl Stream<Item = zlink::Result<Result<Recorded, Error>>>>;
 }
 
+/// What every varlink service tells of itself; here it only shows that the daemon lives.
+#[derive(Debug, serde::Deserialize)]
+struct Greeting {}
+
+#[zlink::proxy("org.varlink.service")]
+trait ServiceProxy {
+    // A daemon that has too many connections says so in its own words.
+    async fn get_info(&mut self) -> zlink::Result<Result<Greeting, Error>>;
+}
+
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Connection(zlink::tokio::unix::Connection);
 
 type Called<T> = Result<T, ClientError>;
+
+/// What was answered within the time.
+async fn within<T>(
+    time: Duration,
+    call: impl Future<Output = zlink::Result<Result<T, Error>>>,
+) -> Called<T> {
+    match tokio::time::timeout(time, call).await {
+        Ok(result) => flat(result),
+        Err(_) => Err(ClientError::Silent { waited: time }),
+    }
+}
 
 fn flat<T>(result: zlink::Result<Result<T, Error>>) -> Called<T> {
     match result {
@@ -115,44 +154,47 @@ fn flat<T>(result: zlink::Result<Result<T, Error>>) -> Called<T> {
 
 #[allow(missing_docs)] // each calls the method of its name; the interface definition documents them
 impl Connection {
-    /// Connects to the daemon's socket.
+    /// Connects to the daemon's socket, and hears it say that it lives.
     ///
     /// # Errors
-    /// When nobody listens there, or this user may not connect.
+    /// When nobody listens there, this user may not connect, or there is no word in time.
     pub async fn connect(socket: &Path) -> Called<Self> {
         let stream = tokio::net::UnixStream::connect(socket).await.map_err(|error| {
             let socket = socket.to_owned();
             match error.kind() {
                 io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+                // Connections wait for a daemon that accepts none, as many as there is room for.
+                io::ErrorKind::WouldBlock => ClientError::Silent { waited: Duration::ZERO },
                 _ => ClientError::NotRunning { socket, error },
             }
         })?;
         let stream = zlink::tokio::unix::Stream::try_from(stream).map_err(ClientError::Broken)?;
-        Ok(Self(zlink::Connection::new(stream)))
+        let mut connection = Self(zlink::Connection::new(stream));
+        within(GREETING_TIME, connection.0.get_info()).await.map(|Greeting {}| connection)
     }
 
     pub async fn status(&mut self) -> Called<Status> {
-        flat(self.0.status().await)
+        within(ANSWER_TIME, self.0.status()).await
     }
 
     pub async fn buckets(&mut self, cluster: Option<&str>) -> Called<Buckets> {
-        flat(self.0.buckets(cluster).await)
+        within(ANSWER_TIME, self.0.buckets(cluster)).await
     }
 
     pub async fn clients(&mut self, cluster: Option<&str>, limit: Option<i64>) -> Called<Clients> {
-        flat(self.0.clients(cluster, limit).await)
+        within(ANSWER_TIME, self.0.clients(cluster, limit)).await
     }
 
     pub async fn explain(&mut self, cluster: Option<&str>, address: &str) -> Called<Explanation> {
-        flat(self.0.explain(cluster, address).await)
+        within(ANSWER_TIME, self.0.explain(cluster, address)).await
     }
 
     pub async fn set_weight(&mut self, cluster: Option<&str>, weight: i64) -> Called<Changed> {
-        flat(self.0.set_weight(cluster, weight).await)
+        within(ANSWER_TIME, self.0.set_weight(cluster, weight)).await
     }
 
     pub async fn set_weight_mode(&mut self, cluster: Option<&str>, mode: &str) -> Called<Changed> {
-        flat(self.0.set_weight_mode(cluster, mode).await)
+        within(ANSWER_TIME, self.0.set_weight_mode(cluster, mode)).await
     }
 
     pub async fn add_interface(
@@ -163,7 +205,8 @@ impl Connection {
         mode: Option<&str>,
         id: Option<i64>,
     ) -> Called<InterfaceChange> {
-        flat(self.0.add_interface(interface, cluster, Some(addresses), mode, id).await)
+        within(ANSWER_TIME, self.0.add_interface(interface, cluster, Some(addresses), mode, id))
+            .await
     }
 
     pub async fn remove_interface(
@@ -171,11 +214,11 @@ impl Connection {
         interface: &str,
         cluster: Option<&str>,
     ) -> Called<InterfaceChange> {
-        flat(self.0.remove_interface(interface, cluster).await)
+        within(ANSWER_TIME, self.0.remove_interface(interface, cluster)).await
     }
 
     pub async fn leave(&mut self, cluster: Option<&str>) -> Called<Changed> {
-        flat(self.0.leave(cluster).await)
+        within(ANSWER_TIME, self.0.leave(cluster)).await
     }
 
     pub async fn drain(
@@ -184,7 +227,7 @@ impl Connection {
         timeout_s: Option<i64>,
         force: bool,
     ) -> Called<Changed> {
-        flat(self.0.drain(cluster, timeout_s, Some(force)).await)
+        within(ANSWER_TIME, self.0.drain(cluster, timeout_s, Some(force))).await
     }
 
     /// The daemon will be ended, to be started again within so many seconds.
@@ -192,23 +235,23 @@ impl Connection {
     /// # Errors
     /// See [`CallError`].
     pub async fn restart_hold(&mut self, hold_s: i64) -> Called<Changed> {
-        flat(self.0.restart_hold(hold_s).await)
+        within(ANSWER_TIME, self.0.restart_hold(hold_s)).await
     }
 
     pub async fn undrain(&mut self, cluster: Option<&str>) -> Called<Changed> {
-        flat(self.0.undrain(cluster).await)
+        within(ANSWER_TIME, self.0.undrain(cluster)).await
     }
 
     pub async fn reload(&mut self) -> Called<Changed> {
-        flat(self.0.reload().await)
+        within(ANSWER_TIME, self.0.reload()).await
     }
 
     pub async fn check_config(&mut self, file: Option<&str>) -> Called<Checked> {
-        flat(self.0.check_config(file).await)
+        within(ANSWER_TIME, self.0.check_config(file)).await
     }
 
     pub async fn events(&mut self, after: Option<i64>) -> Called<Events> {
-        flat(self.0.events(after).await)
+        within(ANSWER_TIME, self.0.events(after)).await
     }
 
     /// Events as they happen, until the daemon ends; with `after`, first those behind that number.

@@ -15,7 +15,7 @@ mod method;
 mod server;
 mod types;
 
-pub use client::{ClientError, Connection};
+pub use client::{ANSWER_TIME, ClientError, Connection};
 pub use error::Error;
 pub use method::{INTERFACE, Method, Record};
 pub use server::{Answer, Backend, Caller, Limits, Server, ServerError};

@@ -210,8 +210,7 @@ async fn connections_are_bounded_and_some_are_kept_for_the_privileged() {
         let told = one_more.receive().await.expect("a reason");
         assert_eq!(told["parameters"]["reason"], "too many connections: try again later");
         assert_eq!(one_more.receive().await, None);
-        let mut client = Connection::connect(&served.socket).await.expect("connect");
-        let refused = client.status().await.expect_err("one more");
+        let refused = Connection::connect(&served.socket).await.expect_err("one more");
         assert!(matches!(refused, ClientError::Refused(Error::Refused { .. })), "{refused}");
         // One goes, another may come.
         kept.pop();
@@ -317,4 +316,25 @@ async fn sockets_are_replaced_only_when_nobody_listens() {
     assert!(matches!(file, ServerError::NotASocket { .. }), "{file}");
     let nowhere = Connection::connect(&directory.path().join("none")).await.expect_err("none");
     assert!(matches!(nowhere, ClientError::NotRunning { .. }), "{nowhere}");
+}
+
+/// Whoever listens and says nothing is given up on, before a call and in it.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_is_silent_is_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("s");
+    let listener = tokio::net::UnixListener::bind(&socket).expect("bind");
+    let silent = Connection::connect(&socket).await.expect_err("nobody accepts");
+    assert!(matches!(silent, ClientError::Silent { .. }), "{silent}");
+    assert_eq!(silent.to_string(), "the daemon does not answer (5 s were waited)");
+    listener.accept().await.expect("who gave up");
+
+    let greets = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        stream.write_all(b"{\"parameters\":{\"vendor\":\"nlbd\"}}\0").await.expect("sent");
+        stream
+    };
+    let (client, _stream) = tokio::join!(Connection::connect(&socket), greets);
+    let silent = client.expect("a greeting").status().await.expect_err("no answer");
+    assert!(matches!(silent, ClientError::Silent { .. }), "{silent}");
 }
