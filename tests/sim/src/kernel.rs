@@ -162,7 +162,7 @@ impl Kernel {
         self.sticky.clear();
         self.foreign.clear();
         self.filter = Buckets::EMPTY;
-        self.lost = self.installed;
+        self.lost |= self.installed;
         self.installed = false;
         self.open_until = [0; 8];
     }

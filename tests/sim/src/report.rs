@@ -29,6 +29,7 @@ pub(crate) struct Sum {
     parted: (u64, u64),
     one_way: (u64, u64),
     one_way_after: u64,
+    overtaken: u64,
 }
 
 impl Sum {
@@ -66,6 +67,7 @@ impl Sum {
         let unit = 1000 * scenario.schedule(seed).dead_after_us;
         let after = excused.one_way_after * 1000 / unit;
         self.one_way_after = self.one_way_after.max(after);
+        self.overtaken += excused.overtaken;
         if let Some(violation) = &outcome.violation {
             if self.bad.len() < PRINTED {
                 println!("seed {seed}: {violation:?}");
@@ -84,7 +86,8 @@ impl Sum {
              in dead-after); {:.3} % of {} packets answered, longest wait {} ms; {:.2} % of the \
              buckets served; settled within {:.1} % of the bound; answered twice: {} across \
              partitions in {} seeds, {} across one-way cuts in {} seeds, sent at \
-             most {} % of dead-after after the links had changed",
+             most {} % of dead-after after the links had changed; {} packets lost because a planned \
+             change overtook another",
             scenario.word(),
             self.runs,
             self.bad.len(),
@@ -103,6 +106,7 @@ impl Sum {
             self.one_way.1,
             self.one_way.0,
             self.one_way_after / 10,
+            self.overtaken,
         );
     }
 }

@@ -12,7 +12,7 @@ use crate::time::Time;
 
 impl Engine {
     pub(super) fn silent_peers(&self) -> Vec<NodeId> {
-        let silent = |peer: &Peer| self.read.since(peer.heard) >= self.patience(peer);
+        let silent = |peer: &Peer| self.read >= self.death(peer);
         let silent = self.peers.iter().filter(|(_, peer)| silent(peer));
         silent.map(|(node, _)| node).collect()
     }
@@ -43,7 +43,7 @@ impl Engine {
         let end = peer.lively + last + unseen;
         if peer.says.state == State::Restarting {
             // Its kernel goes on for so long without it.
-            return Some(end.max(peer.heard + self.patience(peer) + unseen));
+            return Some(end.max(self.death(peer) + unseen));
         }
         Some(end)
     }

@@ -360,7 +360,7 @@ impl Engine {
     pub(super) fn membership_deadlines(&self, note: &mut impl FnMut(Time)) {
         let timing = &self.config.timing;
         for (_, peer) in self.peers.iter() {
-            note(peer.heard + self.patience(peer));
+            note(self.death(peer));
             note(peer.heard + timing.late());
             note(peer.appeared + self.acquaintance(peer));
             if let Some(sent) = peer.acked.and_then(|acked| self.sender.sent_at(acked)) {

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) heartbeat_sequence: Sequence,
     /// When the latest heartbeat arrived.
     pub(super) heard: Time,
+    /// When its latest frame of any kind arrived: one behind a heartbeat may overtake it.
+    pub(super) seen: Time,
     /// When it last gave a sign of life: a frame of any kind, for whoever sent it may have sent a
     /// heartbeat as late, or another peer's word that it heard a later heartbeat.
     pub(super) lively: Time,
@@ -263,7 +265,7 @@ impl Peers {
 
 image! {
     Peer {
-        incarnation, sequence, heartbeat_sequence, heard, lively, latest, appeared, says, shows,
+        incarnation, sequence, heartbeat_sequence, heard, seen, lively, latest, appeared, says, shows,
         strangers, acked, overlap, name, software, load, pins, holds,
     }
 }

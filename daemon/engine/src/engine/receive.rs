@@ -72,6 +72,7 @@ impl Engine {
         match (verdict, known) {
             (Ok(()), Some(peer)) if peer.incarnation == header.incarnation => {
                 peer.sequence = header.sequence;
+                peer.seen = arrival.max(peer.seen);
                 peer.lively = arrival.max(peer.lively);
                 true
             }
@@ -151,6 +152,7 @@ impl Engine {
             sequence,
             heartbeat_sequence: sequence,
             heard: arrival,
+            seen: arrival,
             lively: arrival,
             latest: sequence.low16(),
             appeared: self.now,
@@ -187,6 +189,7 @@ impl Engine {
         peer.sequence = header.sequence;
         peer.heartbeat_sequence = header.sequence;
         peer.heard = arrival.max(peer.heard);
+        peer.seen = arrival.max(peer.seen);
         peer.lively = arrival.max(peer.lively);
         if later16(header.sequence.low16(), peer.latest) {
             peer.latest = header.sequence.low16();

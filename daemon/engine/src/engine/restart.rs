@@ -159,13 +159,13 @@ impl Engine {
         }
     }
 
-    /// How long a peer may be silent before it is dead: one that restarts said so itself.
-    pub(super) fn patience(&self, peer: &Peer) -> Duration {
-        let dead_after = self.config.timing.dead_after;
+    /// When a peer that stays silent is dead: one that restarts said so itself.
+    pub(super) fn death(&self, peer: &Peer) -> Time {
+        let silent = peer.seen + self.config.timing.dead_after;
         match peer.says.state {
-            State::Restarting => dead_after.max(peer.says.hold),
+            State::Restarting => silent.max(peer.heard + peer.says.hold),
             State::Joining | State::Active | State::Draining | State::Fenced | State::Leaving => {
-                dead_after
+                silent
             }
         }
     }

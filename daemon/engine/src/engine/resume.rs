@@ -105,7 +105,7 @@ impl Engine {
     /// Who restarts, and until when it is kept.
     pub(super) fn kept_away(&self) -> impl Iterator<Item = (PeerAck, Time)> + '_ {
         let heard = self.peers.iter().filter(|(_, peer)| peer.says.state == State::Restarting);
-        let heard = heard.map(|(node, peer)| (peer.named(node), peer.heard + self.patience(peer)));
+        let heard = heard.map(|(node, peer)| (peer.named(node), self.death(peer)));
         heard.chain(self.still_away())
     }
 

@@ -162,6 +162,10 @@ impl Sender {
 
     /// A heartbeat goes out.
     pub(super) fn heartbeat_handed(&mut self, sequence: Sequence, now: Time) {
+        if self.last_handed.is_some_and(|last| now >= last + self.timing.heartbeat * 2) {
+            // It renews what nobody may know of if it is lost: another frame is a sign too.
+            self.information_wanted = true;
+        }
         self.last_handed = Some(now);
         self.dirty = false;
         self.heartbeats_to_information = self.heartbeats_to_information.saturating_sub(1);
