@@ -244,7 +244,7 @@ pub enum Verb {
     /// Say whether this server and its network are fit for a cluster, and what to do
     ///
     /// Tries the kernel, looks at the network card, the hypervisor, settings and other programs,
-    /// listens for an IGMP querier (in igmp mode), compares the nodes' versions and keys, and
+    /// listens for servers with another ethertype and (in igmp mode) for an IGMP querier, compares the nodes' versions and keys, and
     /// prints what to paste into switches and routers. Changes nothing; knows most as root. The
     /// daemon need not run. The exit status is 5 if something would keep the cluster from working.
     Preflight {
@@ -261,7 +261,7 @@ pub enum Verb {
         /// The number of the cluster, of which its MAC is made
         #[arg(long)]
         id: Option<u16>,
-        /// How long to listen for an IGMP querier
+        /// How long to listen for an IGMP querier; for servers it is 3 at most
         #[arg(long, value_name = "SECONDS", default_value_t = 10,
             value_parser = clap::value_parser!(u16).range(1..=600))]
         listen: u16,

@@ -4,6 +4,7 @@
 //! Facts are read below a root folder, so that tests have hosts of their own, and judged by pure
 //! functions. Nothing is changed on the host.
 
+mod ethertype;
 mod host;
 mod hypervisor;
 mod kernel;
@@ -16,7 +17,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use nlb_varlink::{Cluster, Connection};
+use nlb_varlink::{Cluster, Connection, Status};
 use serde::Serialize;
 
 use crate::args::Mode;
@@ -75,7 +76,7 @@ pub struct Question {
     pub mode: Option<Mode>,
     /// The number of the cluster.
     pub id: Option<u16>,
-    /// How long to listen for an IGMP querier.
+    /// How long to listen for an IGMP querier; for other servers, three seconds at most.
     pub listen: Duration,
 }
 
@@ -115,11 +116,7 @@ pub async fn run(root: &Path, socket: &Path, question: &Question) -> Report {
     }
     findings.extend(host::programs(root));
     findings.push(hypervisor::finding(root, mode));
-    if mode == Mode::Igmp {
-        for interface in &interfaces {
-            findings.push(querier::finding(interface, question.listen).await);
-        }
-    }
+    findings.extend(listened(question, status.as_ref(), mode, &interfaces).await);
     findings.extend(peers::findings(status.as_ref()));
     let id = question.id.or(cluster.map(|cluster| cluster.id));
     let mut addresses: Vec<_> = question.addresses.iter().map(ToString::to_string).collect();
@@ -133,6 +130,27 @@ pub async fn run(root: &Path, socket: &Path, question: &Question) -> Report {
     };
     let verdict = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     Report { verdict, findings, network: advice(mode, id, &mac, &addresses) }
+}
+
+/// What is heard, on all interfaces at the same time.
+async fn listened(
+    question: &Question,
+    status: Option<&Status>,
+    mode: Mode,
+    interfaces: &[String],
+) -> Vec<Finding> {
+    let clusters = status.map_or(&[][..], |status| &status.clusters);
+    let heard = interfaces.iter().map(|interface| async move {
+        let servers = ethertype::findings(interface, question.listen, clusters, question.id);
+        if mode != Mode::Igmp {
+            return servers.await;
+        }
+        let (mut findings, querier) =
+            tokio::join!(servers, querier::finding(interface, question.listen));
+        findings.push(querier);
+        findings
+    });
+    futures_util::future::join_all(heard).await.concat()
 }
 
 fn mode_of(cluster: &Cluster) -> Option<Mode> {

@@ -134,7 +134,7 @@ complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l mode -d 'How
 multicast\t'A multicast address that switches flood'
 igmp\t'An IGMP group: a snooping switch sends to members only'"
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l id -d 'The number of the cluster, of which its MAC is made' -r
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l listen -d 'How long to listen for an IGMP querier' -r
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l listen -d 'How long to listen for an IGMP querier; for servers it is 3 at most' -r
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand preflight" -s h -l help -d 'Print help (see more with \'--help\')'

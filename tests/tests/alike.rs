@@ -123,6 +123,40 @@ fn another_key_is_named() {
     });
 }
 
+/// Neither hears the other then, so that only who listens for it knows.
+// SPEC 2.1
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn another_ethertype_is_named_by_preflight() {
+    Cluster::test(&options(3), &ClusterSpec::default(), &[100, 100, 100], |cluster| {
+        wait_well(cluster)?;
+        let link = || cluster.lab.servers[0].sh("ip -d link show eth0");
+        let before = link()?;
+        let output = cluster.nodes[0].nlbctl(&["preflight"])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(text.contains("ok    eth0: no server with another ethertype was heard"), "{text}");
+        let other = "            ethertype: 0x88b6,\n            mode:";
+        reload(cluster, 2, "            mode:", other)?;
+        let words = |who: &str, there: &str, here: &str| {
+            format!(
+                "fail  eth0: {who}: heartbeats of nlb0 under ethertype {there}; this server uses \
+                 {here}"
+            )
+        };
+        let third = words(&server_mac(3).to_string(), "0x88b6", "0x88b5");
+        let text = preflight(cluster, 0)?;
+        ensure!(text.contains(&third), "{text}");
+        let two = format!("{}, {}", server_mac(1), server_mac(2));
+        let text = preflight(cluster, 2)?;
+        ensure!(text.contains(&words(&two, "0x88b5", "0x88b6")), "{text}");
+        // Nothing of it stays on the host.
+        let after = link()?;
+        ensure!(after == before, "{before}{after}");
+        reload(cluster, 2, other, "            mode:")?;
+        wait_well(cluster)
+    });
+}
+
 #[test]
 #[ignore = "runs in network namespaces: cargo xtask test"]
 fn an_interface_that_is_not_there_is_named() {
