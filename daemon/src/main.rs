@@ -49,10 +49,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "none" => None,
         bus => Some(Bus::new(bus.parse().context("--bus")?)),
     };
-    log::start(log::Target::Auto, arguments.log_level.as_deref())?;
+    let mut log = log::start(log::Target::Auto, arguments.log_level.as_deref())?;
     let commands = runner(arguments)?;
     priority::allow();
     caps::drop_all_but_needed().context("cannot drop privileges")?;
+    log.write().context("cannot start the thread of the log")?;
     make_run_dir(&arguments.run_dir)?;
     let _lock = lock(&arguments.run_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -14,6 +14,6 @@ fn the_journal_is_taken_only_when_stderr_leads_there() {
 
 #[test]
 fn a_level_that_is_none_is_named() {
-    let error = start(Target::Stderr, Some("nlbd=loud")).unwrap_err();
+    let error = start(Target::Stderr, Some("nlbd=loud")).err().unwrap();
     assert!(error.to_string().starts_with("log level: found \"nlbd=loud\""), "{error}");
 }
