@@ -12,12 +12,14 @@
 mod client;
 mod error;
 mod method;
+mod seldom;
 mod server;
 mod types;
 
 pub use client::{ANSWER_TIME, ClientError, Connection};
 pub use error::Error;
 pub use method::{INTERFACE, Method, Record};
+pub use seldom::{SAY_EVERY, Seldom};
 pub use server::{Answer, Backend, Caller, Limits, Server, ServerError};
 pub use types::*;
 

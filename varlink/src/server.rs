@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::BoxStream;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::method::{Method, Record};
+use crate::seldom::Seldom;
 use crate::types::{
     Buckets, Changed, Checked, Clients, Event, Events, Explanation, InterfaceChange, Status,
 };
@@ -128,6 +129,8 @@ pub struct Server {
     listener: UnixListener,
     socket: PathBuf,
     limits: Limits,
+    /// Who was turned away. Held for a look, by the task that accepts.
+    turned_away: Mutex<Seldom>,
 }
 
 impl Server {
@@ -137,7 +140,7 @@ impl Server {
     /// When somebody else listens there, or the system refuses.
     pub fn bind(socket: &Path, limits: Limits) -> Result<Self, ServerError> {
         let listener = listen(socket)?;
-        Ok(Self { listener, socket: socket.to_owned(), limits })
+        Ok(Self { listener, socket: socket.to_owned(), limits, turned_away: Mutex::default() })
     }
 
     /// Serves until the future is dropped; then every connection ends. A socket that somebody
@@ -148,6 +151,7 @@ impl Server {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut name = Name::of(&self.socket);
         let mut again: Option<UnixListener> = None;
+        let mut failed = Seldom::default();
         loop {
             let listener = again.as_ref().unwrap_or(&self.listener);
             tokio::select! {
@@ -155,7 +159,9 @@ impl Server {
                     Ok((stream, _)) => self.accept(stream, &backend, &mut connections),
                     Err(error) => {
                         // Out of descriptors, most likely. Others may go meanwhile.
-                        tracing::warn!(%error, "cannot accept a varlink connection");
+                        if let Some(times) = failed.again() {
+                            tracing::warn!(%error, times, "cannot accept a varlink connection");
+                        }
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
@@ -184,7 +190,11 @@ impl Server {
         };
         let reserved = if backend.is_privileged(caller) { 0 } else { self.limits.reserved };
         if connections.len() >= self.limits.connections.saturating_sub(reserved) {
-            tracing::warn!(user = caller.user, "too many varlink connections, one turned away");
+            let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(times) = turned_away.again() {
+                let user = caller.user;
+                tracing::warn!(user, times, "too many varlink connections, one turned away");
+            }
             // The socket is empty: there is room for it, or nobody who would read it.
             let _ = stream.try_write(&connection::turned_away());
             return;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use nlb_dbus::{Check, Polkit};
+use nlb_varlink::Seldom;
 
 use super::handle::Caller;
 use super::request::{ManageError, Request};
@@ -71,11 +72,19 @@ pub(super) struct Permits {
     waiting: Mutex<HashMap<u32, usize>>,
     /// Whether it was said that there is no polkit.
     said: AtomicBool,
+    /// Refusals. Held for a look, never while anybody waits.
+    refused: Mutex<Seldom>,
 }
 
 impl Permits {
     pub(super) fn new(owner: u32, polkit: Polkit) -> Self {
-        Self { owner, polkit, waiting: Mutex::default(), said: AtomicBool::new(false) }
+        Self {
+            owner,
+            polkit,
+            waiting: Mutex::default(),
+            said: AtomicBool::new(false),
+            refused: Mutex::default(),
+        }
     }
 
     pub(super) fn is_privileged(&self, user: u32) -> bool {
@@ -124,7 +133,10 @@ impl Permits {
                 Denied::Nobody { owner: self.owner }
             }
         };
-        tracing::warn!(user, action, "a request was refused: no permission");
+        let again = self.refused.lock().unwrap_or_else(PoisonError::into_inner).again();
+        if let Some(times) = again {
+            tracing::warn!(user, action, times, "a request was refused: no permission");
+        }
         Err(ManageError::NotPermitted { action, user, denied })
     }
 

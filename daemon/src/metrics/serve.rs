@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use nlb_varlink::Seldom;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -20,8 +22,9 @@ use crate::manage::Handle;
 /// The socket in the run directory.
 pub const SOCKET: &str = "metrics";
 
-/// Connections at once, over both ways: a few scrapers, and whoever looks by hand.
-const MAX_CONNECTIONS: usize = 16;
+/// Connections at once over each way: a few scrapers, and whoever looks by hand. Whoever takes all
+/// of one way takes none of the other.
+pub(super) const MAX_CONNECTIONS: usize = 16;
 
 /// Between two attempts to listen on a TCP address, which may come to this host later.
 const TRY_EVERY: Duration = Duration::from_secs(5);
@@ -140,9 +143,46 @@ impl Tcp {
     }
 }
 
-enum Accepted {
-    Unix(UnixStream),
-    Tcp(TcpStream),
+/// The connections of one way.
+pub(super) struct Connections {
+    way: &'static str,
+    open: JoinSet<()>,
+    turned_away: Seldom,
+    failed: Seldom,
+}
+
+impl Connections {
+    pub(super) fn new(way: &'static str) -> Self {
+        let (turned_away, failed) = (Seldom::default(), Seldom::default());
+        Self { way, open: JoinSet::new(), turned_away, failed }
+    }
+
+    /// Takes a connection up; one that is too many is closed.
+    pub(super) fn take_up(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.open.try_join_next().is_some() {}
+        if self.open.len() < MAX_CONNECTIONS {
+            self.open.spawn(connection);
+        } else if let Some(times) = self.turned_away.again() {
+            let way = self.way;
+            tracing::warn!(way, times, "too many connections for metrics, one turned away");
+        }
+    }
+
+    /// Takes up what was accepted.
+    async fn accepted<S>(&mut self, accepted: io::Result<S>, handle: &Handle)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match accepted {
+            Ok(stream) => self.take_up(one(stream, handle.clone())),
+            Err(error) => {
+                if let Some(times) = self.failed.again() {
+                    tracing::warn!(%error, times, "cannot accept a connection for metrics");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// Serves until the future is dropped; then every connection ends.
@@ -159,33 +199,21 @@ pub async fn serve(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tcp = Tcp { wanted, listener: None, again: None };
     tcp.listen().await;
-    let mut connections = JoinSet::new();
+    let (mut by_unix, mut by_tcp) = (Connections::new("unix"), Connections::new("tcp"));
     loop {
-        let accepted = tokio::select! {
-            accepted = socket.listener.accept() => accepted.map(|(stream, _)| Accepted::Unix(stream)),
-            accepted = tcp.accept() => accepted.map(Accepted::Tcp),
-            Some(_) = connections.join_next() => continue,
-            _ = look.tick() => {
-                socket.look();
-                continue;
+        tokio::select! {
+            accepted = socket.listener.accept() => {
+                by_unix.accepted(accepted.map(|(stream, _)| stream), &handle).await;
             }
-        };
-        // One that is too many is closed, as is one that could not be accepted.
-        match accepted {
-            Ok(_) if connections.len() >= MAX_CONNECTIONS => {}
-            Ok(Accepted::Unix(stream)) => drop(connections.spawn(one(stream, handle.clone()))),
-            Ok(Accepted::Tcp(stream)) => drop(connections.spawn(one(stream, handle.clone()))),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for metrics");
-                sleep(ACCEPT_PAUSE).await;
-            }
+            accepted = tcp.accept() => by_tcp.accepted(accepted, &handle).await,
+            _ = look.tick() => socket.look(),
         }
     }
 }
 
 async fn one<S>(stream: S, handle: Handle)
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let make = || async move {
         let (daemon, clusters) = handle.status().await?;

@@ -237,3 +237,38 @@ fn resident_memory_is_read_in_bytes() {
     assert_eq!(resident("VmRSS:\t12 MB\n"), None);
     assert_eq!(resident(""), None);
 }
+
+/// One way that is full leaves the other alone; who goes makes room.
+#[tokio::test]
+async fn each_way_has_connections_of_its_own() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::serve::{Connections, MAX_CONNECTIONS};
+
+    let (mut by_unix, mut by_tcp) = (Connections::new("unix"), Connections::new("tcp"));
+    let (begun, end) = (Arc::<AtomicUsize>::default(), Arc::new(tokio::sync::Notify::new()));
+    let one = || {
+        let (begun, end) = (begun.clone(), end.clone());
+        async move {
+            begun.fetch_add(1, Ordering::Relaxed);
+            end.notified().await;
+        }
+    };
+    let settled = async || {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        begun.load(Ordering::Relaxed)
+    };
+    for _ in 0..MAX_CONNECTIONS + 5 {
+        by_tcp.take_up(one());
+    }
+    assert_eq!(settled().await, MAX_CONNECTIONS);
+    by_unix.take_up(one());
+    assert_eq!(settled().await, MAX_CONNECTIONS + 1);
+    end.notify_waiters();
+    settled().await;
+    by_tcp.take_up(one());
+    assert_eq!(settled().await, MAX_CONNECTIONS + 2);
+}
