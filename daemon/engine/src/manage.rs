@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use nlb_protocol::frame::{Health, Load, Settings, State};
+use nlb_protocol::table::{Table, View};
 use nlb_protocol::{
     Bucket, ClusterId, Digest, Epoch, Incarnation, MacAddr, NodeId, PinVersion, Weight,
 };
@@ -271,7 +272,7 @@ pub struct ClientView {
 }
 
 /// Where a client goes, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The client.
     pub client: IpAddr,
@@ -289,6 +290,15 @@ pub struct Explanation {
     pub sticky_here: Option<Duration>,
     /// Who answers the client's next packet; `None` while that is being settled.
     pub node: Option<NodeId>,
-    /// Who would answer if that node died.
-    pub successor: Option<NodeId>,
+    /// Who would share the clients if that node died.
+    pub heirs: View,
+}
+
+impl Explanation {
+    /// Who would answer if the node that answers now died. This makes a whole table, which takes
+    /// milliseconds: it is for whoever asks, not for the loop that owns the engine.
+    #[must_use]
+    pub fn successor(&self) -> Option<NodeId> {
+        Table::build(&self.heirs).owner(self.bucket)
+    }
 }

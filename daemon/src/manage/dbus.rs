@@ -299,7 +299,7 @@ fn wire_explanation(e: &Explanation, names: &words::Names) -> wire::Explanation 
         pinned_to: id(e.pinned_to),
         sticky_here_ms: e.sticky_here.map(milliseconds),
         node: id(e.node),
-        successor: id(e.successor),
+        successor: id(e.successor()),
         because: words::because(e, names),
     }
 }

@@ -11,6 +11,7 @@ use nlb_engine::manage::{
 };
 use nlb_engine::{FenceCause, Notice, Timing};
 use nlb_protocol::frame::State;
+use nlb_protocol::table::View;
 use nlb_protocol::{
     Bucket, ClusterId, Digest, Epoch, Incarnation, MacAddr, MacMode, NodeId, PinVersion, Weight,
 };
@@ -192,7 +193,7 @@ async fn answer(mut inbox: Inbox) {
                     pinned_to: None,
                     sticky_here: None,
                     node: Some(NodeId(2)),
-                    successor: Some(NodeId(1)),
+                    heirs: View::new([(NodeId(1), weight(100))]),
                 };
                 Reply::Explanation(cluster, explanation, names())
             }),

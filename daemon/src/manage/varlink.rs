@@ -383,7 +383,7 @@ fn wire_explanation(cluster: String, e: &Explanation, names: &Names) -> wire::Ex
         pinned_to: named(e.pinned_to),
         sticky_here_ms: e.sticky_here.map(milliseconds),
         node: named(e.node),
-        successor: named(e.successor),
+        successor: named(e.successor()),
         because: words::because(e, names),
     }
 }

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use nlb_protocol::frame::State;
-use nlb_protocol::table::{Table, View};
+use nlb_protocol::table::View;
 use nlb_protocol::{Bucket, Buckets, Digest, Epoch, NodeId, hash};
 
 use super::Engine;
@@ -174,14 +174,13 @@ impl Engine {
             pinned_to,
             sticky_here: here,
             node,
-            successor: node.or(owner).and_then(|node| self.successor(bucket, node)),
+            heirs: node.or(owner).map(|node| self.heirs(node)).unwrap_or_default(),
         }
     }
 
-    /// Who gets the bucket when `node` is gone.
-    fn successor(&self, bucket: Bucket, node: NodeId) -> Option<NodeId> {
+    /// The members of the view when `node` is gone.
+    fn heirs(&self, node: NodeId) -> View {
         let members = self.view.view.members().iter().copied();
-        let rest = View::new(members.filter(|(member, _)| *member != node));
-        Table::build(&rest).owner(bucket)
+        View::new(members.filter(|(member, _)| *member != node))
     }
 }
