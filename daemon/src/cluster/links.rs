@@ -76,6 +76,22 @@ struct Link {
     behind: bool,
     /// Everything is to be joined anew.
     anew: bool,
+    too_long: TooLong,
+}
+
+/// The length of a frame that an interface would not take, until one as long has left.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct TooLong(Option<usize>);
+
+impl TooLong {
+    /// The interface did not take it. Whether that is new.
+    fn refused(&mut self, length: usize) -> bool {
+        self.0.replace(self.0.map_or(length, |before| before.min(length))).is_none()
+    }
+
+    fn left(&mut self, length: usize) {
+        self.0 = self.0.filter(|refused| length < *refused);
+    }
 }
 
 impl Links {
@@ -127,14 +143,24 @@ impl Links {
     pub(super) fn send(&mut self, payload: &[u8], drops: &mut Drops) -> bool {
         self.let_go();
         let mut sent = false;
-        for link in &self.open {
+        for link in &mut self.open {
             if !link.interface.carrier {
                 drops.count("no_carrier");
                 continue;
             }
             match link.heartbeats.send(payload) {
-                Ok(()) => sent = true,
-                Err(_) => drops.count("send_failed"),
+                Ok(()) => {
+                    sent = true;
+                    link.too_long.left(payload.len());
+                }
+                Err(error) => {
+                    drops.count("send_failed");
+                    let too_long = error.raw_os_error() == Some(libc::EMSGSIZE);
+                    if too_long && link.too_long.refused(payload.len()) {
+                        let (interface, bytes) = (&link.interface.name, payload.len());
+                        tracing::warn!(interface, bytes, "frames are too long for an interface");
+                    }
+                }
             }
         }
         sent
@@ -272,8 +298,15 @@ impl Links {
                     let (interface, memberships) = (wanted.clone(), Some(memberships));
                     // The addresses may have changed meanwhile.
                     let (behind, anew) = (self.changed, false);
-                    let link =
-                        Link { interface, heartbeats, neighbours, memberships, behind, anew };
+                    let link = Link {
+                        interface,
+                        heartbeats,
+                        neighbours,
+                        memberships,
+                        behind,
+                        anew,
+                        too_long: TooLong::default(),
+                    };
                     self.open.push(link);
                 }
                 (Ok(sockets), None) => self.closing.push(Box::new(sockets)),

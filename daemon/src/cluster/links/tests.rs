@@ -127,3 +127,16 @@ fn an_interface_made_anew_under_the_same_number_is_heard_again() {
         });
     });
 }
+
+#[test]
+fn a_frame_that_is_too_long_is_told_of_once() {
+    let mut told = TooLong::default();
+    assert!(told.refused(900));
+    assert!(!told.refused(900));
+    assert!(!told.refused(700));
+    // Shorter ones leave all the time.
+    told.left(600);
+    assert!(!told.refused(700));
+    told.left(700);
+    assert!(told.refused(900));
+}
