@@ -24,6 +24,7 @@ mod links;
 mod opener;
 mod ordered;
 mod pace;
+mod reading;
 mod reload;
 mod request;
 mod restart;

@@ -20,6 +20,7 @@ use super::idle::Question;
 use super::links::Links;
 use super::ordered::Ordered;
 use super::pace::Pace;
+use super::reading;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::settings::rule_interfaces;
 use super::stage::Stage;
@@ -28,13 +29,7 @@ use super::strangers::Strangers;
 use super::taped::Taped;
 use super::witness::{Sign, Witness};
 use crate::kernel::KernelEvent;
-use crate::link::{LinkEvent, RECEIVE_BUFFER};
 use crate::pulse::Heart;
-
-/// Frames taken from one socket before the others have their turn: more than 63 peers send in
-/// one interval, so that a burst is taken at once, and few enough that a flood of forged frames
-/// does not hold up verdicts (64 HMACs are some 30 µs).
-const FRAMES_A_TURN: usize = 64;
 
 /// Requests taken before the wire has its turn again.
 const REQUESTS_A_TURN: usize = 8;
@@ -177,39 +172,17 @@ impl Runtime {
 
     /// Gives back until when everything that arrived was read.
     fn feed_frames(&mut self) -> Time {
-        let mut read = now();
         let Parts { links, engine, cluster, keys, .. } = &mut self.parts;
-        let mut buffer = [0; RECEIVE_BUFFER];
         let mut said = Vec::new();
-        for socket in links.heartbeats() {
-            let mut last = read;
-            for taken in 0.. {
-                if taken == FRAMES_A_TURN {
-                    // More wait, which came behind this one.
-                    read = read.min(last);
-                    break;
-                }
-                match socket.try_recv(&mut buffer) {
-                    Ok(Some(LinkEvent::Frame(received))) => {
-                        last = received.arrival;
-                        let payload = buffer.get(..received.len).unwrap_or_default();
-                        match Frame::decode(payload, *cluster, keys) {
-                            Ok(frame) => engine.handle_frame(frame, received.arrival, now()),
-                            Err(reason) => {
-                                self.drops.count(reason.counter_name());
-                                said.extend(self.strangers.note(reason, received.source, now()));
-                            }
-                        }
-                    }
-                    Ok(Some(LinkEvent::Down)) => self.drops.count("link_down"),
-                    Ok(None) => break,
-                    Err(_) => {
-                        self.drops.count("receive_failed");
-                        break;
-                    }
+        let read = reading::read(links, &mut self.drops, |received, payload, drops| {
+            match Frame::decode(payload, *cluster, keys) {
+                Ok(frame) => engine.handle_frame(frame, received.arrival, now()),
+                Err(reason) => {
+                    drops.count(reason.counter_name());
+                    said.extend(self.strangers.note(reason, received.source, now()));
                 }
             }
-        }
+        });
         said.into_iter().for_each(|(kind, words)| self.say(kind, words));
         read
     }

@@ -120,8 +120,6 @@ pub struct Packet {
     pub client: IpAddr,
     /// When it was sent.
     pub sent: u64,
-    /// Somebody held it.
-    pub held: bool,
     /// Who answered it first, and when.
     pub first: Option<(usize, u64)>,
 }
@@ -143,7 +141,7 @@ pub struct Excused {
     pub shared: u64,
     /// Clients taken, and packets answered twice, by nodes that had no room for all pins.
     pub unknown: u64,
-    /// Packets held for a bucket that was on its way when the next planned change came.
+    /// Packets for a bucket that was on its way when the next planned change came.
     pub overtaken: u64,
 }
 

@@ -268,6 +268,12 @@ impl Draw {
                 self.add_at(self.now + after, Fault::Pause { node: other, us, first });
             }
         }
+        if self.rng.chance(300_000) {
+            // It begins anew while they are silent.
+            self.down.pop();
+            let after = self.rng.range(self.unit / 10, self.unit * 6 / 10);
+            self.add_at(self.now + after, Fault::Boot(node));
+        }
     }
 
     /// One of these sets, for good. Often while a node is away, which comes back afterwards.

@@ -7,7 +7,7 @@ use nlb_protocol::frame::{Frame, Heartbeat, Message, PeerAck, PinEntry, State};
 
 use crate::node::Node;
 use crate::scenario::Scenario::{
-    self, Chaos, Churn, Cuts, Noisy, Partitions, Planned, Stalls, Standing,
+    self, Chaos, Churn, Cuts, Noisy, Partitions, Planned, Rolling, Stalls, Standing,
 };
 
 /// One mistake.
@@ -17,7 +17,7 @@ pub enum Mutation {
     AnyLife,
     /// Recorded frames seem to be new ones.
     Replays,
-    /// A node believes that it has listened for long.
+    /// A node believes that it has listened and waited for long.
     NoListening,
     /// Joining nodes do not hear each other.
     DeafToJoining,
@@ -131,10 +131,13 @@ impl Mutation {
     #[must_use]
     pub const fn scenarios(self) -> &'static [Scenario] {
         match self {
-            Self::FakeAgreement | Self::EarlyFilter => &[Chaos, Planned],
+            Self::FakeAgreement => &[Chaos, Planned],
+            Self::EarlyFilter => &[Rolling, Planned],
             Self::NoPins | Self::NoPinVersion | Self::NoRequests => &[Chaos, Planned, Noisy],
             Self::AlwaysWitness | Self::JoinUnasked => &[Standing],
-            Self::ArrivalNow | Self::PacketsNow | Self::UnreadSilence => &[Stalls],
+            Self::NoListening | Self::ArrivalNow | Self::PacketsNow | Self::UnreadSilence => {
+                &[Stalls]
+            }
             Self::AlwaysHeard | Self::ServeBlind | Self::NoHearsay => &[Chaos, Cuts],
             Self::IgnoreForget => &[Chaos, Partitions],
             _ => &[Chaos, Churn],

@@ -86,7 +86,7 @@ pub struct Node {
     /// What it accepted, and nobody else did, when that was last looked at.
     pub alone_in: Option<Buckets>,
     spec: NodeSpec,
-    offset: u64,
+    pub offset: u64,
     /// With a clock that stands still while stopped: how long it stood.
     pub stood: u64,
 }

@@ -114,17 +114,28 @@ pub fn settle_bound(world: &World) -> u64 {
     nanos(timing.dead_after * 5 + timing.heartbeat * 10)
 }
 
+/// Whether it was sent while a planned change overtook another: whoever has prepared for a bucket
+/// on its way may not be who gets it in the end (SPEC 6.6.4).
+fn is_overtaken(schedule: &Schedule, sent: u64) -> bool {
+    let near = schedule.dead_after_us * US / 2;
+    let changes: Vec<u64> = schedule.faults.iter().map(|timed| timed.at_us * US).collect();
+    changes.windows(2).any(|two| {
+        let (first, second) = (two[0], two[1]);
+        second - first < near && first < sent && sent < second + near
+    })
+}
+
 fn nothing_lost(world: &mut World) {
     let unit = world.unit();
     let end = world.now.saturating_sub(unit * 2);
     let lost = world.check.packets.iter().enumerate();
     let lost = lost.filter(|(_, packet)| packet.first.is_none() && packet.sent < end);
-    // Who held it for a bucket on its way may not be who gets the bucket in the end (SPEC 6.6.4).
-    let (overtaken, lost): (Vec<_>, Vec<_>) = lost.partition(|(_, packet)| {
-        let mut changes = world.schedule.faults.iter().map(|timed| timed.at_us * US);
-        packet.held && changes.any(|at| at > packet.sent && at < packet.sent + unit)
-    });
-    world.check.excused.overtaken += overtaken.len() as u64;
+    let (overtaken, mut lost): (Vec<_>, Vec<_>) =
+        lost.partition(|(_, packet)| is_overtaken(&world.schedule, packet.sent));
+    // So few that it is an accident each time.
+    let room = 1 + world.check.packets.len() / 10_000;
+    lost.extend(overtaken.iter().skip(room));
+    world.check.excused.overtaken += overtaken.len().min(room) as u64;
     let lost: Vec<Violation> = lost
         .into_iter()
         .map(|(number, packet)| Violation::PacketLost { at: packet.sent, packet: number })

@@ -29,6 +29,7 @@ mod peers;
 mod pins;
 mod read;
 mod receive;
+mod receiver;
 mod refused;
 mod replica;
 mod restart;

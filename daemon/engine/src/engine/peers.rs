@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) strangers: Vec<PeerAck>,
     /// Which heartbeat of this node the peer heard last; `None`: it does not hear this life.
     pub(super) acked: Option<Sequence>,
+    /// It has acknowledged this node's process once: whatever it is, it is of this time.
+    pub(super) proven: bool,
     /// How many buckets of ours it showed in its latest heartbeat.
     pub(super) overlap: usize,
     pub(super) name: String,
@@ -110,7 +112,10 @@ struct Past {
     incarnation: Incarnation,
     /// The number of its last frame.
     last: Sequence,
-    /// Another life of the node began after it: it never comes back.
+    /// It had proved itself.
+    proven: bool,
+    /// It had, and then another life of the node did: it never comes back. (One that had not may
+    /// be the later one, on a way that works in one direction only.)
     over: bool,
     ended: Time,
 }
@@ -239,13 +244,14 @@ impl Peers {
         }
         if replaced {
             let older = self.retired.iter_mut().filter(|past| past.node == node);
-            older.for_each(|past| past.over = true);
+            older.for_each(|past| past.over = past.proven);
         }
         self.retired.push_back(Past {
             node,
             incarnation: peer.incarnation,
             last: peer.sequence,
-            over: replaced,
+            proven: peer.proven,
+            over: replaced && peer.proven,
             ended: now,
         });
         Some(peer)
@@ -256,20 +262,21 @@ impl Peers {
         self.retired.iter().any(|past| past.node == node && now.since(past.ended) < within)
     }
 
-    /// A node that had gone is back in a new life: its earlier ones are over for good.
+    /// A node that had gone is back in a life that proves itself: others that did are over for
+    /// good.
     pub(super) fn begin_life(&mut self, node: NodeId, incarnation: Incarnation) {
         let older = self.retired.iter_mut().filter(|past| past.node == node);
-        older.for_each(|past| past.over = past.incarnation != incarnation);
+        older.for_each(|past| past.over = past.proven && past.incarnation != incarnation);
     }
 }
 
 image! {
     Peer {
         incarnation, sequence, heartbeat_sequence, heard, seen, lively, latest, appeared, says, shows,
-        strangers, acked, overlap, name, software, load, pins, holds,
+        strangers, acked, proven, overlap, name, software, load, pins, holds,
     }
 }
-image! { Past { node, incarnation, last, over, ended } }
+image! { Past { node, incarnation, last, proven, over, ended } }
 image! { Peers { me, map, retired } }
 
 #[cfg(test)]

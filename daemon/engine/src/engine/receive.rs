@@ -119,7 +119,7 @@ impl Engine {
         if self.peers.get(node).is_none_or(|peer| peer.incarnation != header.incarnation) {
             self.begin_peer(header, says, (acked, proven), arrival);
         } else {
-            self.update_peer(header, says, acked, arrival);
+            self.update_peer(header, says, (acked, proven), arrival);
         }
         self.note_peer_pins(node, arrival);
         self.note_overlap(node);
@@ -160,6 +160,7 @@ impl Engine {
             shows: 0,
             strangers: Vec::new(),
             acked,
+            proven,
             overlap: 0,
             name: String::new(),
             software: String::new(),
@@ -176,7 +177,13 @@ impl Engine {
     }
 
     /// The next heartbeat of a known life.
-    fn update_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
+    fn update_peer(
+        &mut self,
+        header: &Header,
+        says: Heartbeat,
+        (acked, proven): (Acked, bool),
+        arrival: Time,
+    ) {
         let node = header.node;
         let Some(peer) = self.peers.get_mut(node) else { return };
         let before = (peer.says.state, peer.says.weight, peer.hears_us());
@@ -203,6 +210,7 @@ impl Engine {
             peer.appeared = Time::ZERO;
         }
         peer.acked = acked;
+        peer.proven |= proven;
         self.peers.hear(node, says);
         if before.0 != after.0 {
             self.notify(Notice::PeerState { node, from: before.0, to: after.0 });

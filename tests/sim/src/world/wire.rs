@@ -82,12 +82,7 @@ impl World {
         let fingerprint = chance.bits();
         let id = PacketId(u32::try_from(number).unwrap_or(u32::MAX));
         let packet = ClientPacket { id, client: address, opens, fingerprint };
-        self.check.packets.push(Packet {
-            client: address,
-            sent: self.now,
-            held: false,
-            first: None,
-        });
+        self.check.packets.push(Packet { client: address, sent: self.now, first: None });
         let path = chance.index(usize::from(self.schedule.paths));
         for index in 0..self.nodes.len() {
             let lost = chance.chance(self.schedule.network.packet_loss_ppm);
@@ -136,10 +131,7 @@ impl World {
             format!("packet {} of {}: {verdict:?} {why}", packet.id.0, packet.client)
         });
         match verdict {
-            Some(Verdict::Hold) => {
-                self.nodes[index].held += 1;
-                self.check.packets[packet.id.0 as usize].held = true;
-            }
+            Some(Verdict::Hold) => self.nodes[index].held += 1,
             Some(verdict) => self.verdict(index, packet.id, verdict),
             None => {}
         }
