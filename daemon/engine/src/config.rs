@@ -9,7 +9,7 @@ use nlb_protocol::{ClusterId, Incarnation, NodeId, Weight};
 /// The timers of a cluster; all others are fractions of these (SPEC 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timing {
-    /// Between two heartbeats. 5 ms to 10 s.
+    /// Between two heartbeats. 5 ms to 3 s.
     pub heartbeat: Duration,
     /// A peer that was silent for so long is dead. At least five heartbeats, ten by default.
     pub dead_after: Duration,

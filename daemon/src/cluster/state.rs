@@ -24,7 +24,7 @@ const LENGTH: usize = 4096;
 
 /// Names the shape of this file and of the kernel's rules. Whoever changes the file, the name of
 /// a chain, or the definition of a set, raises it: the next process then begins anew.
-const SHAPE: u32 = 5;
+const SHAPE: u32 = 6;
 
 /// What a cluster's name is followed by.
 const ENDING: &str = "state";
@@ -57,6 +57,7 @@ struct SavedLife {
     weight: u16,
     until: u64,
     planned: bool,
+    witnessed: bool,
 }
 
 /// The file of one cluster.
@@ -175,6 +176,7 @@ impl SavedLife {
             weight: Weight::new(self.weight)?,
             until: Time::from_nanos(self.until),
             planned: self.planned,
+            witnessed: self.witnessed,
         })
     }
 }
@@ -190,6 +192,7 @@ impl From<Life> for SavedLife {
             weight: life.weight.get(),
             until: life.until.as_nanos(),
             planned: life.planned,
+            witnessed: life.witnessed,
         }
     }
 }

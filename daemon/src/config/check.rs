@@ -28,6 +28,8 @@ use crate::weight::{LoadCommand, ShareBounds, WeightRules};
 const MIN_HEARTBEATS: u32 = 5;
 /// And after at most so many: the engine remembers when it sent that many (SPEC 6.2).
 const MAX_HEARTBEATS: u32 = 800;
+/// What the default is limited to, as whatever is configured (SPEC 6.2).
+const MAX_DEAD_AFTER: Duration = Duration::from_secs(15);
 /// And after so many unless configured otherwise.
 const DEFAULT_HEARTBEATS: u32 = 10;
 
@@ -209,7 +211,8 @@ impl Check<'_> {
 
     fn timing(&mut self, raw: &RawCluster) -> Timing {
         let heartbeat = value_or(&raw.heartbeat, Timing::default().heartbeat);
-        let dead_after = value_or(&raw.dead_after, heartbeat * DEFAULT_HEARTBEATS);
+        let usual = (heartbeat * DEFAULT_HEARTBEATS).min(MAX_DEAD_AFTER);
+        let dead_after = value_or(&raw.dead_after, usual);
         let spot = raw.dead_after.as_ref().map_or(raw.name.spot, |at| at.spot);
         if dead_after > heartbeat * MAX_HEARTBEATS {
             let most = (heartbeat * MAX_HEARTBEATS).as_millis();

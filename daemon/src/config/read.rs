@@ -338,11 +338,11 @@ impl Reader<'_> {
                     self.put(&mut raw.when_all_fail, name, when_all_fail);
                 }
                 "heartbeat_ms" => {
-                    let heartbeat = self.duration(name, value, 5..=10_000, Duration::from_millis);
+                    let heartbeat = self.duration(name, value, 5..=3_000, Duration::from_millis);
                     self.put(&mut raw.heartbeat, name, heartbeat);
                 }
                 "dead_after_ms" => {
-                    let dead = self.duration(name, value, 1..=100_000, Duration::from_millis);
+                    let dead = self.duration(name, value, 1..=15_000, Duration::from_millis);
                     self.put(&mut raw.dead_after, name, dead);
                 }
                 "sticky_idle_s" => {

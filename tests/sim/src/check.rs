@@ -141,6 +141,8 @@ pub struct Excused {
     pub shared: u64,
     /// Clients taken, and packets answered twice, by nodes that had no room for all pins.
     pub unknown: u64,
+    /// Packets answered beside a node whose heartbeats reached nobody for some time.
+    pub mute: u64,
     /// Packets for a bucket that was on its way when the next planned change came.
     pub overtaken: u64,
 }

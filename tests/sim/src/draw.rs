@@ -13,6 +13,7 @@ pub(crate) enum Op {
     Pause,
     Stall,
     Stale,
+    Relay,
     Weight,
     Burst,
     Leave,
@@ -182,6 +183,7 @@ impl Draw {
                 self.add(Fault::Pause { node, us, first: Wake::Packets });
             }
             Op::Stale => self.stale(node),
+            Op::Relay => self.relay(node),
             Op::Weight => {
                 let weight = [1, 50, 100, 100, 200, 300, 65_535][self.rng.index(7)];
                 self.add(Fault::Weight(node, weight));
@@ -274,6 +276,20 @@ impl Draw {
             let after = self.rng.range(self.unit / 10, self.unit * 6 / 10);
             self.add_at(self.now + after, Fault::Boot(node));
         }
+    }
+
+    /// A node stands still, and before it goes on so does another: when that one wakes, it last
+    /// heard the first about dead-after ago, and what came since waits to be read.
+    fn relay(&mut self, node: usize) {
+        let unit = self.unit;
+        let others = (1..=self.nodes).filter(|other| *other != node).collect::<Vec<_>>();
+        let other = others[self.rng.index(others.len())];
+        let still = self.rng.range(unit / 2, unit * 69 / 100);
+        self.add(Fault::Pause { node, us: still, first: Wake::Frames });
+        let (after, us) =
+            (self.rng.range(unit * 4 / 10, still), self.rng.range(unit / 2, unit * 69 / 100));
+        let first = [Wake::Packets, Wake::Timer][self.rng.index(2)];
+        self.add_at(self.now + after, Fault::Pause { node: other, us, first });
     }
 
     /// One of these sets, for good. Often while a node is away, which comes back afterwards.

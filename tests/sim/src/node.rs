@@ -41,6 +41,8 @@ pub struct Node {
     pub knew: u64,
     /// When its process started.
     pub booted: u64,
+    /// When the latest of its heartbeats was sent that reaches anybody.
+    pub reached: u64,
     /// When its life began.
     pub began: u64,
     /// After how long the next process comes, once this one has ended for a restart.
@@ -113,6 +115,7 @@ impl Node {
             stopped: 0,
             knew: 0,
             booted: 0,
+            reached: 0,
             began: 0,
             returns: None,
             incarnation: Incarnation(1),

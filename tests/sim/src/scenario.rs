@@ -94,8 +94,17 @@ const RESTARTS: &[Op] = &[
 ];
 const ROLLING: &[Op] =
     &[Op::Weight, Op::Boot, Op::Leave, Op::Drain, Op::Restart, Op::Restart, Op::Restart];
-const STALLS: &[Op] =
-    &[Op::Stale, Op::Stale, Op::Stale, Op::Crash, Op::Boot, Op::Boot, Op::Weight, Op::Leave];
+const STALLS: &[Op] = &[
+    Op::Stale,
+    Op::Stale,
+    Op::Relay,
+    Op::Relay,
+    Op::Crash,
+    Op::Boot,
+    Op::Boot,
+    Op::Weight,
+    Op::Leave,
+];
 const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 impl Scenario {

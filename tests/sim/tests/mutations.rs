@@ -50,6 +50,16 @@ fn packets_that_count_from_when_they_were_read() {
 }
 
 #[test]
+fn silence_that_is_judged_before_what_came_was_read() {
+    is_found(Mutation::UnreadSilence, Scenario::Stalls, 20);
+}
+
+#[test]
+fn a_node_that_does_not_listen() {
+    is_found(Mutation::NoListening, Scenario::Stalls, 20);
+}
+
+#[test]
 fn a_deaf_node_that_believes_it_hears() {
     is_found(Mutation::AlwaysWitness, Scenario::Standing, 30);
 }

@@ -212,9 +212,6 @@ impl Segments {
         }
         let Some(track) = self.tracks.get_mut(&connection) else { return };
         track.note(at, Some(node), (sequence, acknowledged, flags, length));
-        if !reset {
-            track.answered = Some((node, at));
-        }
         let answers = |asked: &Asked| {
             if flags & ACK != 0 {
                 asked.counts && asked.end == acknowledged
@@ -226,7 +223,13 @@ impl Segments {
         let free = |asked: &Asked| asked.answers.iter().all(|(by, _)| *by == node);
         let found = track.asked.iter().position(|asked| answers(asked) && free(asked));
         let found = found.or_else(|| track.asked.iter().position(answers));
-        let Some(asked) = found.and_then(|index| track.asked.get_mut(index)) else { return };
+        let Some(asked) = found.and_then(|index| track.asked.get_mut(index)) else {
+            // Of what is left of an earlier connection with the same ports.
+            return;
+        };
+        if !reset {
+            track.answered = Some((node, at));
+        }
         if asked.answers.iter().any(|(by, _)| *by == node) {
             return;
         }

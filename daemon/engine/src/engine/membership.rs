@@ -82,6 +82,11 @@ impl Membership {
         self.forget_said();
     }
 
+    /// The process before this one was alone, and knew that it is not deaf.
+    pub(super) fn go_on_alone(&mut self, now: Time) {
+        (self.alone_since, self.witnessed) = (Some(now), true);
+    }
+
     /// What was said counts no more.
     pub(super) fn forget_said(&mut self) {
         (self.said, self.said_left) = (None, false);

@@ -210,7 +210,11 @@ impl Engine {
             peer.appeared = Time::ZERO;
         }
         peer.acked = acked;
+        let proves = proven && !peer.proven;
         peer.proven |= proven;
+        if proves {
+            self.peers.begin_life(node, header.incarnation);
+        }
         self.peers.hear(node, says);
         if before.0 != after.0 {
             self.notify(Notice::PeerState { node, from: before.0, to: after.0 });

@@ -55,6 +55,8 @@ pub struct Life {
     pub until: Time,
     /// Whether peers were told: then `until` is not counted from what they acknowledged.
     pub planned: bool,
+    /// The node was alone, and had a sign that its receiver works (SPEC 6.8.2d).
+    pub witnessed: bool,
 }
 
 impl Engine {
@@ -79,6 +81,9 @@ impl Engine {
         engine.seed = life.seed;
         engine.weight = life.weight;
         engine.view.see(life.epoch);
+        if life.witnessed {
+            engine.membership.go_on_alone(now);
+        }
         engine.kernel = Kernel::resumed();
         // What peers acknowledged of the old process is as old as it can be; after a planned
         // restart they have all the time that a new acquaintance has.
@@ -130,6 +135,7 @@ impl Engine {
             weight: self.weight,
             until,
             planned,
+            witnessed: self.membership.witnessed,
         })
     }
 

@@ -31,6 +31,7 @@ fn saved() -> Saved {
         weight: Weight::DEFAULT,
         until: now() + Duration::from_secs(60),
         planned: true,
+        witnessed: true,
     };
     let ack = PeerAck { node: NodeId(1), incarnation_low: 2, sequence_low: 3 };
     Saved {

@@ -33,10 +33,10 @@ fn numbers() {
     };
     line("id", "0", 17, "1 to 65535");
     line("id", "65536", 17, "1 to 65535");
-    line("heartbeat_ms", "4", 27, "5 to 10000");
-    line("heartbeat_ms", "10001", 27, "5 to 10000");
-    line("heartbeat_ms", "1.5", 27, "5 to 10000");
-    line("dead_after_ms", "0", 28, "1 to 100000");
+    line("heartbeat_ms", "4", 27, "5 to 3000");
+    line("heartbeat_ms", "3001", 27, "5 to 3000");
+    line("heartbeat_ms", "1.5", 27, "5 to 3000");
+    line("dead_after_ms", "0", 28, "1 to 15000");
     line("sticky_idle_s", "0", 28, "1 to 604800");
     line("weight_interval_s", "3601", 32, "1 to 3600");
     line("warm_up_s", "3601", 24, "0 to 3600");

@@ -93,6 +93,10 @@ impl World {
                 self.check.excused.unknown += 1;
                 true
             }
+            Between::Nothing if self.spoke_to_nobody(second) || self.spoke_to_nobody(first.0) => {
+                self.check.excused.mute += 1;
+                true
+            }
             Between::Nothing => false,
             Between::Partition => {
                 self.check.excused.partition += 1;
@@ -110,6 +114,17 @@ impl World {
             let violation = Violation::AnsweredTwice { at, packet, first, second, between };
             self.check.violations.push(violation);
         }
+    }
+
+    /// Whether a node's last heartbeats left and were lost on every way to everybody: the kernel
+    /// goes by what has left (SPEC 6.9, known limit).
+    fn spoke_to_nobody(&self, index: usize) -> bool {
+        let node = &self.nodes[index];
+        let reaches = |other: usize| {
+            other != index && self.nodes[other].runs() && self.links.works(index, other) != 0
+        };
+        node.spoke > node.reached + nanos(self.schedule.timing().heartbeat * 2)
+            && (0..self.nodes.len()).any(reaches)
     }
 
     /// Two nodes answered a packet across a one-way cut that was sent so long after the links
@@ -155,6 +170,8 @@ impl World {
         }
         if self.may_lack_pins() {
             self.check.excused.unknown += 1;
+        } else if self.spoke_to_nobody(before) {
+            self.check.excused.mute += 1;
         } else if self.between(index, before, at).0 == Between::Nothing {
             let (at, client, nodes) = (self.now, packet.client, (before, index));
             self.tell(index, || format!("TAKES {client} from n{}", before + 1));

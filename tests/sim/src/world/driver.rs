@@ -209,6 +209,7 @@ impl World {
         }
         let bytes = self.encode(&frame);
         self.count_frame(index, bytes * leaves.count_ones() as usize);
+        let heartbeat = matches!(frame.message, Message::Heartbeat(_));
         let frame = Rc::new(frame);
         for other in (0..self.nodes.len()).filter(|other| *other != index) {
             let works = self.links.works(index, other);
@@ -225,6 +226,8 @@ impl World {
                     let lost = chance.chance(network.loss_ppm) || works & 1 << path == 0;
                     let delay = chance.range(50, network.delay_us) * super::US;
                     if !lost {
+                        let reached = &mut self.nodes[index].reached;
+                        *reached = if heartbeat { now } else { *reached };
                         self.at(now + delay, Event::Frame(other, Rc::clone(&frame)));
                     }
                 }

@@ -95,3 +95,12 @@ fn connections_are_forgotten() {
     }
     assert!(seen.tracks.values().all(|track| track.asked.len() <= SEGMENTS));
 }
+
+#[test]
+fn what_is_left_of_an_earlier_connection_keeps_nobody() {
+    let mut seen = opened();
+    ask(&mut seen, 117, 501, ACK | PSH, 16);
+    answer(&mut seen, B, 9_000, 8_000, ACK);
+    ask(&mut seen, 117, 501, ACK | PSH, 16);
+    assert_eq!(seen.repeated[0].answered.map(|(node, _)| node), Some(A));
+}

@@ -111,6 +111,26 @@ fn a_crash_is_repaired_while_the_rights_last() {
     assert!(clients.iter().all(|one| again.contains(one)));
 }
 
+/// SPEC 6.11.3f: nobody else is there to give a sign that the receiver works, nor was before.
+#[test]
+fn whoever_was_alone_goes_on_alone() {
+    let mut segment = Segment::new(1);
+    segment.run(SECOND * 2);
+    segment.others = false;
+    segment.run(SECOND * 2);
+    let clients = kept(&mut segment, 0);
+    let saved = segment.node(0).saved();
+    segment.nodes[0] = None;
+    segment.run(Duration::from_millis(300));
+    segment.notices.clear();
+    resume(&mut segment, 0, &saved, &clients);
+    segment.run(SECOND * 4);
+    assert_eq!(segment.node(0).state(), State::Active);
+    assert_eq!(kept(&mut segment, 0), clients);
+    let fenced = |notice: &Notice| matches!(notice, Notice::State { to: State::Fenced, .. });
+    assert!(!segment.notices.iter().any(|(_, notice)| fenced(notice)));
+}
+
 #[test]
 fn a_process_that_comes_too_late_begins_anew() {
     let mut segment = Segment::new(2);
