@@ -1,11 +1,11 @@
 //! `nlbctl key`: the cluster's key on its way to the other servers, and a new one in its place.
 //!
-//! A key file is root's, and whoever may read it may export it: this works on the file itself, and
-//! keys never travel over the daemon's socket.
+//! A key file is the daemon's user's, and whoever may read it may export it: this works on the file
+//! itself, and keys never travel over the daemon's socket.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -148,13 +148,23 @@ fn read(path: &Path) -> Result<String, KeyError> {
     std::fs::read_to_string(path).map_err(|error| KeyError::File(path.to_owned(), error))
 }
 
-/// Writes a key file in one step, so that nobody ever finds half of one.
+/// Writes a key file in one step, so that nobody ever finds half of one. It belongs to whom it
+/// belonged to; a new one to whom its folder belongs to, which is whom the daemon runs as. Nothing
+/// that stands in its place is followed: the folder may be somebody's who may do less than we.
 fn write(path: &Path, text: &str) -> Result<(), KeyError> {
     let failed = |error| KeyError::File(path.to_owned(), error);
     let new = path.with_extension("key.new");
     let written = (|| {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = std::fs::metadata(folder.unwrap_or(Path::new(".")))?;
+        let owner = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file);
+        let owner = owner.unwrap_or(folder);
+        let _ = std::fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let created = file.metadata()?;
+        if (created.uid(), created.gid()) != (owner.uid(), owner.gid()) {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, path)
@@ -262,8 +272,7 @@ mod tests {
         import(&path, &format!("{new}\n"), false).unwrap();
         import(&path, &format!("{old}\n"), true).unwrap();
         assert_eq!(keys(&read(&path).unwrap()).unwrap(), [&old]);
-        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
-        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]

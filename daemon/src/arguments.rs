@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::check::runner::RUN_COMMANDS;
+use crate::priority::giver::GIVE_PRIORITY;
 
 /// Several servers answer for one address, with no load balancer: the daemon.
 #[derive(Debug, Parser)]
@@ -36,6 +37,13 @@ pub struct Arguments {
     /// starts what runs them itself, which takes CAP_SETUID and CAP_SETGID.
     #[arg(long, value_name = "SOCKET", conflicts_with = "check_user")]
     pub check_socket: Option<PathBuf>,
+    /// A socket behind which systemd gives the threads of heartbeats their priority
+    /// (nlbd-priority.socket); without it the daemon takes it itself, if it may.
+    #[arg(long, value_name = "SOCKET")]
+    pub priority_socket: Option<PathBuf>,
+    /// For the daemon itself: give priority to the thread that standard input names.
+    #[arg(long = GIVE_PRIORITY, hide = true)]
+    pub give_priority: bool,
     /// For the daemon itself: run checks as this user, as standard input says.
     #[arg(long = RUN_COMMANDS, value_name = "USER", hide = true)]
     pub run_commands: Option<String>,

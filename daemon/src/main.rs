@@ -15,6 +15,7 @@ use nlbd::check::{Runner, Tools};
 use nlbd::cluster::Supervisor;
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, DbusBackend, VarlinkBackend};
+use nlbd::priority::giver;
 use nlbd::{caps, inet, kernel, log, metrics, priority, pulse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(user) = &arguments.run_commands {
         return runner::run(user);
+    }
+    if arguments.give_priority {
+        return giver::run();
     }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,7 +55,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut log = log::start(log::Target::Auto, arguments.log_level.as_deref())?;
     let commands = runner(arguments)?;
-    priority::allow();
+    priority::allow(arguments.priority_socket.as_deref());
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     log.write().context("cannot start the thread of the log")?;
     make_run_dir(&arguments.run_dir)?;

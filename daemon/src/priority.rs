@@ -4,17 +4,22 @@
 //! everybody's work for 7/10 of dead-after costs the node its rights (SPEC 6.8). All of it is best
 //! effort: where the rights are missing, the daemon runs as everybody else does.
 //!
-//! The daemon gives its capabilities up before it starts threads. Limits allow them to ask for
-//! their priority all the same, but to set these takes CAP_SYS_RESOURCE, which few containers
+//! Under systemd the daemon has no right to any priority: another process gives it ([`giver`]).
+//! Started by hand, it gives its capabilities up before it starts threads. Limits allow them to ask
+//! for their priority all the same, but to set these takes CAP_SYS_RESOURCE, which few containers
 //! have. Where it is missing, one thread is made quick before the capability for that goes, and
 //! starts the others, who inherit it.
 #![allow(unsafe_code)] // system calls that no crate of ours wraps
 
+pub mod giver;
+
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, mpsc};
 use std::thread::{Builder, JoinHandle};
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Pid, gettid};
 
 use crate::caps;
 
@@ -50,9 +55,16 @@ struct Order {
 /// The way to the thread that starts others, where there must be one.
 static STARTER: OnceLock<mpsc::SyncSender<Order>> = OnceLock::new();
 
-/// Lets threads of this process have a [`Priority`]. To be called once, while the process still has
-/// its capabilities and no thread but this one.
-pub fn allow() {
+/// The socket of whoever gives priority, where somebody does.
+static GIVER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets threads of this process have a [`Priority`], from whoever is behind the socket if there is
+/// one. To be called once, while the process still has its capabilities and no thread but this one.
+pub fn allow(giver: Option<&Path>) {
+    if let Some(socket) = giver {
+        GIVER.get_or_init(|| socket.to_owned());
+        return;
+    }
     let mut refused = false;
     for (resource, limit) in [
         (Resource::RLIMIT_RTPRIO, REALTIME.unsigned_abs().into()),
@@ -92,8 +104,9 @@ fn start_starter() -> io::Result<()> {
     let (orders, waiting) = mpsc::sync_channel::<Order>(ORDERS);
     let (ready, is_ready) = mpsc::sync_channel(1);
     Builder::new().name("starter".to_owned()).spawn(move || {
-        let quick =
-            set_niceness(APPLIER_NICENESS).and_then(|()| set_policy(libc::SCHED_RR, REALTIME));
+        let own = gettid();
+        let quick = set_niceness(own, APPLIER_NICENESS)
+            .and_then(|()| set_policy(own, libc::SCHED_RR, REALTIME));
         // It has nothing from now on that the threads that it starts shall not have.
         let dropped = caps::drop_all_but_needed().map_err(io::Error::other);
         let _ = ready.send(quick.and(dropped));
@@ -105,29 +118,46 @@ fn start_starter() -> io::Result<()> {
     STARTER.set(orders).map_err(|_| io::Error::other("there is one already"))
 }
 
-/// Gives the calling thread its priority.
+/// Gives the calling thread its priority, or asks for it: then it comes a moment later.
 fn take(priority: Priority) -> io::Result<()> {
+    let own = gettid();
+    if let Some(socket) = GIVER.get() {
+        return giver::ask(socket, own, priority).inspect_err(|error| {
+            tracing::warn!(socket = %socket.display(), %error, "nobody is there to give priority");
+        });
+    }
     match priority {
-        Priority::Realtime => set_policy(libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, REALTIME),
         // It has the niceness from whoever started it, and more.
-        Priority::Favoured if STARTER.get().is_some() => set_policy(libc::SCHED_OTHER, 0),
-        Priority::Favoured => set_niceness(APPLIER_NICENESS),
+        Priority::Favoured if STARTER.get().is_some() => set_policy(own, libc::SCHED_OTHER, 0),
+        priority => give(own, priority),
     }
 }
 
-fn set_policy(policy: libc::c_int, sched_priority: libc::c_int) -> io::Result<()> {
+/// Gives a thread its priority.
+fn give(thread: Pid, priority: Priority) -> io::Result<()> {
+    match priority {
+        Priority::Realtime => {
+            set_policy(thread, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, REALTIME)
+        }
+        Priority::Favoured => set_niceness(thread, APPLIER_NICENESS),
+    }
+}
+
+fn set_policy(thread: Pid, policy: libc::c_int, sched_priority: libc::c_int) -> io::Result<()> {
     let parameter = libc::sched_param { sched_priority };
-    // SAFETY: the pointer is valid for the call, and 0 names the calling thread.
-    if unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) } == 0 {
+    // SAFETY: the pointer is valid for the call.
+    if unsafe { libc::sched_setscheduler(thread.as_raw(), policy, &raw const parameter) } == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
     }
 }
 
-fn set_niceness(niceness: libc::c_int) -> io::Result<()> {
-    // SAFETY: no pointers; 0 names the calling thread.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) } == 0 {
+fn set_niceness(thread: Pid, niceness: libc::c_int) -> io::Result<()> {
+    // SAFETY: no pointers. Linux keeps niceness for each thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, thread.as_raw().unsigned_abs(), niceness) }
+        == 0
+    {
         Ok(())
     } else {
         Err(io::Error::last_os_error())

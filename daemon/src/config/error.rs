@@ -172,7 +172,10 @@ pub enum KeyError {
         path: PathBuf,
     },
     /// It cannot be read.
-    #[error("found {}, which cannot be read: {error}; allowed: a readable file", path.display())]
+    #[error(
+        "found {}, which cannot be read: {error}; allowed: a file of the daemon's user (the \
+         package's daemon is nlbd: chown nlbd {0})", path.display()
+    )]
     Unreadable {
         /// Its path.
         path: PathBuf,

@@ -122,6 +122,7 @@ fn remove_keeps_the_configuration_and_purge_nothing() -> Result<()> {
     machine.sh("nlbctl addif eth0 --address 192.0.2.50")?;
     wait_settled(machine, 1)?;
     ensure!(machine.sh("id -un nlbd-check")?.trim() == "nlbd-check");
+    ensure!(machine.sh("id -un nlbd")?.trim() == "nlbd");
 
     machine.sh("apt-get remove -y nlbd 2>&1")?;
     ensure!(machine.output("pgrep -x nlbd")?.stdout.is_empty(), "it still runs");
@@ -153,6 +154,49 @@ fn remove_keeps_the_configuration_and_purge_nothing() -> Result<()> {
     Ok(())
 }
 
+/// What earlier packages did: the daemon is root, and so is the owner of everything.
+const AS_ROOT: &str =
+    "[Service]\nUser=root\nGroup=root\nSupplementaryGroups=\nAmbientCapabilities=\n";
+
+#[test]
+#[ignore = "runs whole machines: cargo xtask test-system"]
+fn an_upgrade_from_a_daemon_that_was_root_goes_unnoticed() -> Result<()> {
+    Machines::test(2, |all| {
+        all.join_all()?;
+        let drop_in = "/etc/systemd/system/nlbd.service.d/root.conf";
+        for machine in &all.machines {
+            machine.sh("systemctl stop nlbd nlbd-checks.socket nlbd-priority.socket")?;
+            machine.sh("chown -R root:root /etc/nlbd")?;
+            machine.write(drop_in, AS_ROOT)?;
+            machine.sh("systemctl daemon-reload && systemctl start nlbd")?;
+        }
+        all.wait_settled(2)?;
+        let first = &all.machines[0];
+        let owners = "stat -c %U /etc/nlbd /etc/nlbd/nlbd.d /etc/nlbd/nlb0.key /run/nlbd \
+                      /run/nlbd/org.nlbd.Cluster | sort -u";
+        ensure!(first.sh(owners)?.trim() == "root", "root's: {}", first.sh("ls -lR /etc/nlbd")?);
+        under_load(all, 0, "upgrade from root's daemon", || {
+            for machine in &all.machines {
+                machine.sh(&format!("rm {drop_in}"))?;
+                install(machine, &deb(2)?)?;
+                all.wait_settled(2)?;
+            }
+            Ok(())
+        })?;
+        for machine in &all.machines {
+            let owner = machine.sh(owners)?;
+            ensure!(owner.trim() == "nlbd", "{owner}");
+            ensure!(machine.sh("ps -o user= -C nlbd")?.contains("nlbd"), "it is not nlbd's");
+            let journal = machine.journal("nlbd");
+            ensure!(journal.contains("nlbd ends for a restart"), "no restart: {journal}");
+        }
+        // It writes its configuration, and has a name on the bus.
+        first.sh("nlbctl addif eth0 --address 192.0.2.51 && busctl tree org.nlbd1")?;
+        first.sh("systemctl reload nlbd")?;
+        Ok(())
+    })
+}
+
 #[test]
 #[ignore = "runs whole machines: cargo xtask test-system"]
 fn a_key_is_rotated_without_interruption() -> Result<()> {
@@ -175,7 +219,7 @@ fn a_key_is_rotated_without_interruption() -> Result<()> {
         // An unrelated key would tear the cluster apart.
         let other = second.output(&format!("printf '%s' '{old}' | nlbctl key import"))?;
         ensure!(!other.status.success(), "an old key was taken");
-        ensure!(second.sh("stat -c %a /etc/nlbd/nlb0.key")?.trim() == "600");
+        ensure!(second.sh("stat -c '%a %U' /etc/nlbd/nlb0.key")?.trim() == "600 nlbd");
         Ok(())
     })
 }

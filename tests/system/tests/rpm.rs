@@ -27,8 +27,10 @@ fn rpm_installs_upgrades_and_erases() -> Result<()> {
     let without = "--nodeps --noplugins";
     machine.sh(&format!("rpm --install {without} {} 2>&1", file(1)?))?;
     ensure!(machine.sh("rpm --verify --nodeps nlbd")?.trim().is_empty());
-    machine.sh("systemd-analyze verify --man=no nlbd.service nlbd-checks.socket 2>&1")?;
-    machine.sh("id nlbd-check")?;
+    machine.sh(
+        "systemd-analyze verify --man=no nlbd.service nlbd-checks.socket nlbd-priority.socket 2>&1",
+    )?;
+    machine.sh("id nlbd-check && id nlbd")?;
     machine.sh("systemctl enable --now nlbd && nlbctl addif eth0 --address 192.0.2.50")?;
     wait_settled(machine, 1)?;
 
