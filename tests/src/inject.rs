@@ -1,12 +1,13 @@
 //! Frames made by hand and put on the wire as they are.
 
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, sendto};
+use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, bind, sendto};
 use nlb_protocol::MacAddr;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::netns::Namespace;
 
@@ -23,14 +24,11 @@ impl Injector {
     /// # Errors
     /// When there is no such interface, or packet sockets are not allowed here.
     pub fn new(namespace: &Namespace, interface: &str) -> Result<Self> {
-        let path = format!("/sys/class/net/{interface}");
-        let index = namespace
-            .run(|| nix::net::if_::if_nametoindex(interface))?
-            .with_context(|| format!("{} {path}", namespace.name()))?;
+        let index = index(namespace, interface)?;
         // Protocol 0: the socket gets no copy of anything.
         let socket = namespace.run(|| Socket::new(Domain::PACKET, Type::RAW, None))??;
         socket.set_send_buffer_size(4 << 20)?;
-        Ok(Self { socket, interface: link_address(index)? })
+        Ok(Self { socket, interface: link_address(index, 0)? })
     }
 
     /// Sends one frame, Ethernet header included.
@@ -45,12 +43,64 @@ impl Injector {
     }
 }
 
+/// Counts the frames of one sender that arrive at an interface: behind the queue of the processor
+/// that took them in, which loses what is too much for it and tells nobody.
+#[derive(Debug)]
+pub struct Arrivals {
+    socket: Socket,
+    seen: usize,
+}
+
+impl Arrivals {
+    /// Counts from now on.
+    ///
+    /// # Errors
+    /// When there is no such interface, or packet sockets are not allowed here.
+    pub fn of(namespace: &Namespace, interface: &str, sender: MacAddr) -> Result<Self> {
+        let index = index(namespace, interface)?;
+        let socket = namespace.run(|| Socket::new(Domain::PACKET, Type::RAW, None))??;
+        let code = |code: u32| u16::try_from(code);
+        let [a, b, c, d, e, f] = sender.0;
+        let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([0, 0, e, f]));
+        let equal = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K)?;
+        let end = code(libc::BPF_RET | libc::BPF_K)?;
+        // The source address lies behind the destination.
+        socket.attach_filter(&[
+            SockFilter::new(code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?, 0, 0, 6),
+            SockFilter::new(equal, 0, 3, high),
+            SockFilter::new(code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS)?, 0, 0, 10),
+            SockFilter::new(equal, 0, 1, low),
+            SockFilter::new(end, 0, 0, u32::MAX),
+            SockFilter::new(end, 0, 0, 0),
+        ])?;
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(4 << 20)?;
+        bind(socket.as_raw_fd(), &link_address(index, u16::try_from(libc::ETH_P_ALL)?)?)?;
+        Ok(Self { socket, seen: 0 })
+    }
+
+    /// How many have arrived.
+    pub fn seen(&mut self) -> usize {
+        let mut frame = [0; 64];
+        while (&self.socket).read(&mut frame).is_ok() {
+            self.seen += 1;
+        }
+        self.seen
+    }
+}
+
+fn index(namespace: &Namespace, interface: &str) -> Result<u32> {
+    namespace
+        .run(|| nix::net::if_::if_nametoindex(interface))?
+        .with_context(|| format!("{} {interface}", namespace.name()))
+}
+
 #[allow(unsafe_code)]
-fn link_address(index: u32) -> Result<LinkAddr> {
+fn link_address(index: u32, protocol: u16) -> Result<LinkAddr> {
     let length = u32::try_from(size_of::<libc::sockaddr_ll>())?;
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

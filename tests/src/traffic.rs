@@ -29,8 +29,8 @@ pub struct Traffic {
     known: Vec<IpAddr>,
 }
 
-/// From whom frames come that are made here.
-const SENDER: MacAddr = MacAddr([2, 0x10, 0, 0, 1, 1]);
+/// From whom frames come that are made here, and no others.
+pub const SENDER: MacAddr = MacAddr([2, 0x10, 0, 0, 2, 1]);
 /// How many earlier sources are remembered, to come again.
 const KNOWN: usize = 4096;
 
