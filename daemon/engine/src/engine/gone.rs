@@ -22,7 +22,7 @@ impl Engine {
         for node in self.silent_peers() {
             let Some(limit) = self.rights_end(node) else { continue };
             self.void_peer(node, limit);
-            if let Some(peer) = self.peers.retire(node, false, self.now) {
+            if let Some(peer) = self.peers.retire(node, self.now) {
                 self.notify(Notice::PeerGone { node, state: peer.says.state });
             }
             self.sender.dirty = true;

@@ -230,8 +230,8 @@ impl Peers {
         }
     }
 
-    /// Takes a peer out and remembers its life. `replaced`: another life has begun.
-    pub(super) fn retire(&mut self, node: NodeId, replaced: bool, now: Time) -> Option<Peer> {
+    /// Takes a peer out and remembers its life.
+    pub(super) fn retire(&mut self, node: NodeId, now: Time) -> Option<Peer> {
         let peer = self.map.remove(&node)?;
         self.sort_out_strangers();
         self.retired.retain(|past| past.node != node || past.incarnation != peer.incarnation);
@@ -242,16 +242,12 @@ impl Peers {
         } else if self.retired.len() >= RETIRED {
             self.retired.pop_front();
         }
-        if replaced {
-            let older = self.retired.iter_mut().filter(|past| past.node == node);
-            older.for_each(|past| past.over = past.proven);
-        }
         self.retired.push_back(Past {
             node,
             incarnation: peer.incarnation,
             last: peer.sequence,
             proven: peer.proven,
-            over: replaced && peer.proven,
+            over: false,
             ended: now,
         });
         Some(peer)
@@ -262,11 +258,12 @@ impl Peers {
         self.retired.iter().any(|past| past.node == node && now.since(past.ended) < within)
     }
 
-    /// A node that had gone is back in a life that proves itself: others that did are over for
-    /// good.
-    pub(super) fn begin_life(&mut self, node: NodeId, incarnation: Incarnation) {
+    /// The life of a node that is heard proves itself: others that did before are over for good.
+    pub(super) fn prove(&mut self, node: NodeId) {
+        let Some(peer) = self.map.get_mut(&node).filter(|peer| !peer.proven) else { return };
+        peer.proven = true;
         let older = self.retired.iter_mut().filter(|past| past.node == node);
-        older.for_each(|past| past.over = past.proven && past.incarnation != incarnation);
+        older.for_each(|past| past.over = past.proven && past.incarnation != peer.incarnation);
     }
 }
 

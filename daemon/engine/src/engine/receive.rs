@@ -117,22 +117,19 @@ impl Engine {
         self.view.see(says.epoch);
         self.peers.witness(&says.peers, arrival);
         if self.peers.get(node).is_none_or(|peer| peer.incarnation != header.incarnation) {
-            self.begin_peer(header, says, (acked, proven), arrival);
+            self.begin_peer(header, says, acked, arrival);
         } else {
-            self.update_peer(header, says, (acked, proven), arrival);
+            self.update_peer(header, says, acked, arrival);
+        }
+        if proven {
+            self.peers.prove(node);
         }
         self.note_peer_pins(node, arrival);
         self.note_overlap(node);
     }
 
     /// A node is heard for the first time, or in a new life.
-    fn begin_peer(
-        &mut self,
-        header: &Header,
-        says: Heartbeat,
-        (acked, proven): (Acked, bool),
-        arrival: Time,
-    ) {
+    fn begin_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
         let Header { node, incarnation, sequence, .. } = *header;
         if machine::serves(says.state) && !self.peers.contains(node) {
             // It served beside this node: a partition has healed.
@@ -142,10 +139,7 @@ impl Engine {
         if self.peers.contains(node) {
             // Its kernel was flushed before it spoke again (SPEC 6.8).
             self.void_peer(node, arrival + self.config.timing.skew());
-            self.peers.retire(node, true, self.now);
-        }
-        if proven {
-            self.peers.begin_life(node, incarnation);
+            self.peers.retire(node, self.now);
         }
         let peer = Peer {
             incarnation,
@@ -160,7 +154,7 @@ impl Engine {
             shows: 0,
             strangers: Vec::new(),
             acked,
-            proven,
+            proven: false,
             overlap: 0,
             name: String::new(),
             software: String::new(),
@@ -177,13 +171,7 @@ impl Engine {
     }
 
     /// The next heartbeat of a known life.
-    fn update_peer(
-        &mut self,
-        header: &Header,
-        says: Heartbeat,
-        (acked, proven): (Acked, bool),
-        arrival: Time,
-    ) {
+    fn update_peer(&mut self, header: &Header, says: Heartbeat, acked: Acked, arrival: Time) {
         let node = header.node;
         let Some(peer) = self.peers.get_mut(node) else { return };
         let before = (peer.says.state, peer.says.weight, peer.hears_us());
@@ -210,11 +198,6 @@ impl Engine {
             peer.appeared = Time::ZERO;
         }
         peer.acked = acked;
-        let proves = proven && !peer.proven;
-        peer.proven |= proven;
-        if proves {
-            self.peers.begin_life(node, header.incarnation);
-        }
         self.peers.hear(node, says);
         if before.0 != after.0 {
             self.notify(Notice::PeerState { node, from: before.0, to: after.0 });
