@@ -7,8 +7,9 @@ use std::os::fd::AsRawFd;
 use anyhow::{Context, Result};
 use nix::sys::socket::{LinkAddr, MsgFlags, SockaddrLike, bind, sendto};
 use nlb_protocol::MacAddr;
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+use crate::bpf::{LOAD_HALF, LOAD_WORD, RETURN, jump, statement};
 use crate::netns::Namespace;
 
 /// Sends frames through one interface, whatever they hold.
@@ -59,19 +60,16 @@ impl Arrivals {
     pub fn of(namespace: &Namespace, interface: &str, sender: MacAddr) -> Result<Self> {
         let index = index(namespace, interface)?;
         let socket = namespace.run(|| Socket::new(Domain::PACKET, Type::RAW, None))??;
-        let code = |code: u32| u16::try_from(code);
         let [a, b, c, d, e, f] = sender.0;
         let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([0, 0, e, f]));
-        let equal = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K)?;
-        let end = code(libc::BPF_RET | libc::BPF_K)?;
         // The source address lies behind the destination.
         socket.attach_filter(&[
-            SockFilter::new(code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?, 0, 0, 6),
-            SockFilter::new(equal, 0, 3, high),
-            SockFilter::new(code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS)?, 0, 0, 10),
-            SockFilter::new(equal, 0, 1, low),
-            SockFilter::new(end, 0, 0, u32::MAX),
-            SockFilter::new(end, 0, 0, 0),
+            statement(LOAD_WORD, 6)?,
+            jump(high, 0, 3)?,
+            statement(LOAD_HALF, 10)?,
+            jump(low, 0, 1)?,
+            statement(RETURN, u32::MAX)?,
+            statement(RETURN, 0)?,
         ])?;
         socket.set_nonblocking(true)?;
         socket.set_recv_buffer_size(4 << 20)?;

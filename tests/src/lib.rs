@@ -11,6 +11,7 @@
 //! user inside a user namespace.
 
 pub mod binaries;
+mod bpf;
 pub mod bus;
 pub mod cluster;
 pub mod cut;

@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::frame::Frame;
 use super::ledger::Ledger;
 use super::rules::Subject;
+use crate::bpf::{LOAD_WORD, RETURN, jump, statement};
 use crate::netns::Namespace;
 use crate::stamp::Stamp;
 
@@ -197,27 +198,19 @@ fn open() -> Result<Socket> {
 
 /// Has the kernel drop what leaves the bridge through other ports than these.
 fn leave_out_copies(socket: &Socket, ports: impl Iterator<Item = usize>) -> Result<()> {
-    let statement = |code: u32, value: u32| -> Result<SockFilter> {
-        Ok(SockFilter::new(u16::try_from(code)?, 0, 0, value))
-    };
-    let jump = |value: u32, yes: u8, no: u8| -> Result<SockFilter> {
-        let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-        Ok(SockFilter::new(u16::try_from(code)?, yes, no, value))
-    };
     let ancillary = |what: i32| u32::from_ne_bytes((libc::SKF_AD_OFF + what).to_ne_bytes());
-    let (load, end) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_RET | libc::BPF_K);
     let ports = ports.map(u32::try_from).collect::<Result<Vec<_>, _>>()?;
     let count = u8::try_from(ports.len())?;
     let mut filter = vec![
-        statement(load, ancillary(libc::SKF_AD_PKTTYPE))?,
+        statement(LOAD_WORD, ancillary(libc::SKF_AD_PKTTYPE))?,
         // Received: over the other port's tests, and over the drop.
         jump(u32::from(libc::PACKET_OUTGOING), 0, count + 2)?,
-        statement(load, ancillary(libc::SKF_AD_IFINDEX))?,
+        statement(LOAD_WORD, ancillary(libc::SKF_AD_IFINDEX))?,
     ];
     for (left, port) in (1..=count).rev().zip(ports) {
         filter.push(jump(port, left, 0)?);
     }
-    filter.push(statement(end, 0)?);
-    filter.push(statement(end, u32::MAX)?);
+    filter.push(statement(RETURN, 0)?);
+    filter.push(statement(RETURN, u32::MAX)?);
     socket.attach_filter(&filter).context("filter")
 }
