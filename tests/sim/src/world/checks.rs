@@ -35,7 +35,8 @@ impl World {
 
     fn directly_between(&self, one: usize, other: usize, since: u64) -> (Between, u64) {
         let timing = self.schedule.timing();
-        let settle = nanos(timing.rights() + timing.heartbeat) + self.transfer();
+        let settle = timing.rights() + timing.heartbeat * (1 + self.lost_in_a_row());
+        let settle = nanos(settle) + self.transfer();
         // A kernel that goes on without its process, and nobody to tell of it.
         let unknown = self.unknown_until(one, other);
         if self.now < unknown {
@@ -53,6 +54,15 @@ impl World {
             _ => Between::OneWay,
         };
         (between, age)
+    }
+
+    /// How many of a node's heartbeats in a row may be lost, or be overtaken by its next frame,
+    /// which is the same. Each takes a heartbeat longer (SPEC 6.9).
+    fn lost_in_a_row(&self) -> u32 {
+        let network = self.schedule.network;
+        let overtaken =
+            u128::from(network.delay_us) > self.schedule.timing().heartbeat.as_micros() / 10;
+        if network.loss_ppm > 0 || overtaken { 2 } else { 0 }
     }
 
     /// How long two nodes may take to tell each other whom they keep and to look at that, where
@@ -87,7 +97,8 @@ impl World {
     /// I1, I2 for a packet, but for what SPEC 6.9 says of nodes that do not hear each other.
     fn answered_twice(&mut self, second: usize, packet: usize, first: (usize, u64)) {
         let at = self.now;
-        let (between, _) = self.between(second, first.0, at);
+        let sent = self.check.packets[packet].sent;
+        let (between, age) = self.between(second, first.0, sent);
         let allowed = match between {
             Between::Nothing | Between::OneWay if self.may_lack_pins() => {
                 self.check.excused.unknown += 1;
@@ -103,8 +114,6 @@ impl World {
                 true
             }
             Between::OneWay => {
-                let sent = self.check.packets[packet].sent;
-                let (_, age) = self.between(second, first.0, sent);
                 // Whoever begins beside a cut is one that it concerns.
                 let began = self.nodes[second].began.max(self.nodes[first.0].began);
                 self.one_way(age.min(sent.saturating_sub(began)))
@@ -139,9 +148,7 @@ impl World {
     /// followed.
     fn one_way_bound(&self) -> u64 {
         let timing = self.schedule.timing();
-        // Two of a node's heartbeats in a row may be lost.
-        let lost = if self.schedule.network.loss_ppm > 0 { 2 } else { 0 };
-        let heartbeats = timing.heartbeat * (1 + lost);
+        let heartbeats = timing.heartbeat * (1 + self.lost_in_a_row());
         let told = timing.dead_after + timing.grace() + heartbeats + timing.frame_delay();
         let slow = self.schedule.faults.iter().map(|timed| match timed.fault {
             Fault::Refuse(_, us) | Fault::Slow(_, us, _) => us,
