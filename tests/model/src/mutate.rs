@@ -13,6 +13,8 @@ pub enum Mutation {
     HideAccepts,
     /// Pin logs do not arrive, and nobody misses them (R5).
     NoPins,
+    /// And the kernel forgets its clients with their buckets: a table without a memory (R5).
+    NoMemory,
     /// Leaving nodes do not say which packets they answered (R9).
     NoAnswered,
     /// The kernel keeps its clients although it was told to flush them (R6).
@@ -32,8 +34,12 @@ impl Mutation {
                 (says.epoch, says.digest) = engine.view();
             }
             (Self::HideAccepts, Message::Heartbeat(says)) => says.accepts = Buckets::EMPTY,
-            (Self::NoPins, Message::Heartbeat(says)) => says.pin_version = PinVersion(0),
-            (Self::NoPins, Message::PinDelta(_) | Message::PinSnapshot(_)) => return None,
+            (Self::NoPins | Self::NoMemory, Message::Heartbeat(says)) => {
+                says.pin_version = PinVersion(0);
+            }
+            (Self::NoPins | Self::NoMemory, Message::PinDelta(_) | Message::PinSnapshot(_)) => {
+                return None;
+            }
             (Self::NoAnswered, Message::PinDelta(delta)) => {
                 for entry in &mut delta.entries {
                     if matches!(entry, PinEntry::Answered(_)) {

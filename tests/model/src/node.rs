@@ -328,6 +328,9 @@ impl Work {
         let ignore = (self.mutation == Some(Mutation::IgnoreFlush))
             .then_some(nlb_sim::Mutation::IgnoreFlush);
         let Some(plan) = self.node.kernel.apply(ignore, clock(self.step)) else { return };
+        if self.mutation == Some(Mutation::NoMemory) {
+            self.node.kernel.forget_moved();
+        }
         self.node.kernel.applying = self.node.kernel.next.take();
         self.node.planned = self.step;
         if self.node.stopped {

@@ -69,6 +69,16 @@ fn a_bucket_taken_before_its_release_is_found() {
     }
 }
 
+/// R5: without a memory of who is where, a change of the table takes clients from whoever keeps
+/// them (I2), and nobody answers twice for it.
+#[test]
+fn a_client_taken_from_a_node_that_lives_is_found() {
+    let budget = Budget { packets: 1, ..NONE };
+    let report = search(Scenario::Weight, 24, budget, Some(Mutation::NoMemory));
+    let found = report.violation.map(|(violation, _)| violation);
+    assert!(matches!(found, Some(Violation::ClientMoved { .. })), "{found:?}");
+}
+
 /// The same search twice finds the same (I7).
 #[test]
 fn a_search_is_repeatable() {

@@ -148,6 +148,12 @@ impl Kernel {
         Some(plan)
     }
 
+    /// Clients of buckets that are let through no more are kept no more: a table without a memory.
+    pub fn forget_moved(&mut self) {
+        let Self { sticky, filter, seed, .. } = self;
+        sticky.retain(|client, _| filter.contains(hash::bucket(*client, *seed)));
+    }
+
     /// The plan in hand was not taken: it is tried again, with what came after it.
     pub fn plan_refused(&mut self) {
         let Some(plan) = self.applying.take() else { return };
