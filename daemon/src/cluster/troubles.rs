@@ -118,22 +118,10 @@ impl Supervisor {
 mod tests {
     use std::time::Duration;
 
-    use nlb_protocol::MacAddr;
-
     use super::*;
-    use crate::link::InterfaceIndex;
 
     fn link(name: &str) -> LinkState {
-        LinkState {
-            name: name.to_owned(),
-            index: InterfaceIndex(7),
-            mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
-            up: true,
-            running: true,
-            mtu: 1500,
-            port_of: None,
-            bridge: None,
-        }
+        LinkState::well(name, 7)
     }
 
     #[test]

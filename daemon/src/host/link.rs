@@ -43,6 +43,21 @@ impl LinkState {
         self.mac.map(|mac| Interface { name, index, mac, carrier })
     }
 
+    /// A link that is up and well.
+    #[cfg(test)]
+    pub(crate) fn well(name: &str, index: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            index: InterfaceIndex(index),
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 1])),
+            up: true,
+            running: true,
+            mtu: 1500,
+            port_of: None,
+            bridge: None,
+        }
+    }
+
     pub(super) fn of(message: &LinkMessage) -> Self {
         let flags = message.header.flags;
         let ethernet = message.header.link_layer_type == LinkLayerType::Ether;

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use nlb_protocol::MacAddr;
 use nlb_tests::netns::Namespace;
 use tokio::time::timeout;
 
 use super::*;
-use crate::link::InterfaceIndex;
 use crate::testing::{PATIENCE, Pair, inside, privileged};
 
 const V4: &str = "10.9.0.50";
@@ -346,16 +344,7 @@ fn more() -> Wanted {
 
 #[test]
 fn a_link_that_was_replaced_went_and_came() {
-    let link = |index, up| LinkState {
-        name: "n0".to_owned(),
-        index: InterfaceIndex(index),
-        mac: Some(MacAddr([2; 6])),
-        up,
-        running: up,
-        mtu: 1500,
-        port_of: None,
-        bridge: None,
-    };
+    let link = |index, up| LinkState { up, running: up, ..LinkState::well("n0", index) };
     let one = |link: LinkState| BTreeMap::from([(link.name.clone(), link)]);
     let compare = |a, b| watch::compare(&one(a), &one(b));
     assert_eq!(compare(link(1, true), link(1, true)), []);

@@ -5,16 +5,7 @@ use crate::host::{BridgeState, Netlink};
 use crate::testing::{Pair, inside, privileged};
 
 fn link() -> LinkState {
-    LinkState {
-        name: "eth0".to_owned(),
-        index: InterfaceIndex(2),
-        mac: None,
-        up: true,
-        running: true,
-        mtu: 1500,
-        port_of: None,
-        bridge: None,
-    }
+    LinkState::well("eth0", 2)
 }
 
 #[test]
