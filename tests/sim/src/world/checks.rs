@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Whether one node hears another.
-    fn hears(&self, index: usize, other: usize) -> bool {
+    pub(super) fn hears(&self, index: usize, other: usize) -> bool {
         let id = self.nodes[other].id;
         let engine = self.nodes[index].engine.as_ref();
         let seen = engine.map(|engine| engine.snapshot(nlb_engine::Time::ZERO).nodes);

@@ -62,9 +62,12 @@ impl World {
     /// whoever knew of them stopped within dead-after of its start (SPEC 6.11.3, known limits).
     pub(super) fn note_active(&mut self, index: usize) {
         let late = self.nodes[index].booted + self.unit();
+        let on_its_way = nanos(self.schedule.timing().frame_delay());
         for held in 0..self.nodes.len() {
-            let waits = self.nodes[held].engine.is_none() && self.now < self.nodes[held].held_until;
-            if !waits || self.knows(index, held) {
+            // Its next process may have begun, and its first word be on its way.
+            let word = if self.nodes[held].engine.is_some() { on_its_way } else { 0 };
+            let waits = self.now < self.nodes[held].held_until + word;
+            if !waits || self.knows(index, held) || self.hears(index, held) {
                 continue;
             }
             let told = (0..self.nodes.len()).filter(|other| *other != index).any(|other| {
