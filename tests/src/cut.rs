@@ -16,6 +16,8 @@ pub enum Lost {
     All,
     /// Frames of the protocol.
     Heartbeats,
+    /// Of these so many in a hundred, at random.
+    SomeHeartbeats(u8),
 }
 
 /// What does not reach the host behind a port.
@@ -48,6 +50,12 @@ impl Cut {
         Self { port: port.to_owned(), from: Some(from), lost: Lost::Heartbeats }
     }
 
+    /// Of what its peers send it misses so many frames in a hundred.
+    #[must_use]
+    pub fn noise(port: &str, percent: u8) -> Self {
+        Self { port: port.to_owned(), from: None, lost: Lost::SomeHeartbeats(percent) }
+    }
+
     /// It gets no frame of this host.
     #[must_use]
     pub fn all(from: MacAddr, port: &str) -> Self {
@@ -72,6 +80,8 @@ pub struct Cuts {
     pub deaf: BTreeSet<usize>,
     /// No heartbeat of these comes to anybody.
     pub mute: BTreeSet<usize>,
+    /// So many in a hundred heartbeats do not come, to whomever.
+    pub noise: u8,
 }
 
 impl Cuts {
@@ -98,6 +108,9 @@ impl Cuts {
         for mute in &self.mute {
             let others = (1..=lab.servers.len()).filter(|server| server != mute);
             cuts.extend(others.map(|other| Cut::heartbeats(server_mac(*mute), &port(other))));
+        }
+        if self.noise > 0 {
+            cuts.extend((1..=lab.servers.len()).map(|to| Cut::noise(&port(to), self.noise)));
         }
         set(&lab.switch, &cuts)
     }
@@ -132,8 +145,11 @@ pub fn set(switch: &Namespace, cuts: &[Cut]) -> Result<()> {
                         mac.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
                     let _ = write!(text, "@ll,48,48 0x{mac} ");
                 }
-                if cut.lost == Lost::Heartbeats {
+                if cut.lost != Lost::All {
                     text += "@ll,96,16 0x88b5 ";
+                }
+                if let Lost::SomeHeartbeats(percent) = cut.lost {
+                    let _ = write!(text, "numgen random mod 100 < {percent} ");
                 }
                 text += "drop\n";
             }

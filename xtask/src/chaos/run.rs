@@ -12,6 +12,9 @@ use super::schedule::{Fault, Planned};
 
 /// A daemon that was told to end may take so long.
 const END: Duration = Duration::from_secs(10);
+/// Of a hundred heartbeats so many are lost where the segment is noisy: a server that is not heard
+/// for that alone is one in hours.
+const NOISE: u8 = 2;
 /// Everything has come to rest within so long after the last fault has ended.
 const SETTLED: Duration = Duration::from_secs(15);
 
@@ -243,6 +246,7 @@ impl<'a> Runner<'a> {
             Fault::Deaf(server) => drop(self.cuts.deaf.remove(server)),
             Fault::Mute(server) if begins => drop(self.cuts.mute.insert(*server)),
             Fault::Mute(server) => drop(self.cuts.mute.remove(server)),
+            Fault::Noise => self.cuts.noise = if begins { NOISE } else { 0 },
             _ => {}
         }
         self.cuts.apply(&self.cluster.lab)

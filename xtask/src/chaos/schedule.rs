@@ -47,6 +47,8 @@ pub(super) enum Fault {
     Deaf(usize),
     /// No heartbeat of this server comes to anybody.
     Mute(usize),
+    /// Some of all heartbeats are lost, here and there: nobody may notice.
+    Noise,
     /// Nothing is done; everything must come to rest.
     Rest,
 }
@@ -67,7 +69,9 @@ impl Fault {
             | Self::Flush(server)
             | Self::Deaf(server)
             | Self::Mute(server) => Some(*server),
-            Self::OneWay(..) | Self::TwoWay(..) | Self::Partition(_) | Self::Rest => None,
+            Self::OneWay(..) | Self::TwoWay(..) | Self::Partition(_) | Self::Noise | Self::Rest => {
+                None
+            }
         }
     }
 
@@ -91,6 +95,7 @@ impl Fault {
             | Self::Crash(_)
             | Self::Weight(..)
             | Self::Flush(_)
+            | Self::Noise
             | Self::Rest => false,
         }
     }
@@ -119,6 +124,7 @@ impl Fault {
             Self::Partition(_) => "partition",
             Self::Deaf(_) => "deaf",
             Self::Mute(_) => "mute",
+            Self::Noise => "noise",
             Self::Rest => "rest",
         }
     }
@@ -163,7 +169,7 @@ impl fmt::Display for Fault {
             Self::OneWay(from, to) => write!(f, "one-way cut n{from} -> n{to}"),
             Self::TwoWay(one, other) => write!(f, "two-way cut n{one} n{other}"),
             Self::Partition(group) => write!(f, "partition {group:?} from the others"),
-            Self::Rest => f.write_str("rest"),
+            Self::Noise | Self::Rest => f.write_str(self.kind()),
             _ => write!(f, "{} n{}", self.kind(), self.server().unwrap_or(0)),
         }
     }
@@ -231,8 +237,9 @@ fn fault(random: &mut Random, servers: usize) -> (Fault, Duration) {
             group.sort_unstable();
             (Fault::Partition(group), lasts)
         }
-        94..97 => (Fault::Deaf(server), lasts),
-        _ => (Fault::Mute(server), lasts),
+        94..96 => (Fault::Deaf(server), lasts),
+        96..98 => (Fault::Mute(server), lasts),
+        _ => (Fault::Noise, lasts * 3),
     }
 }
 
@@ -309,6 +316,7 @@ mod tests {
             "weight",
             "one-way cut",
             "partition",
+            "noise",
         ] {
             assert!(plan.iter().any(|planned| planned.fault.kind() == kind), "no {kind}");
         }
