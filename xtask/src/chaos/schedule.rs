@@ -226,7 +226,8 @@ fn fault(random: &mut Random, servers: usize) -> (Fault, Duration) {
             let weights = [50, 100, 100, 150, 200, 300, 400];
             (Fault::Weight(server, weights[random.below(weights.len())]), Duration::ZERO)
         }
-        74..80 => (Fault::Flush(server), Duration::ZERO),
+        74..79 => (Fault::Flush(server), Duration::ZERO),
+        79 => (Fault::Noise, lasts * 3),
         80..88 => (Fault::OneWay(server, other), lasts),
         88..91 => (Fault::TwoWay(server, other), lasts),
         91..94 => {
