@@ -159,6 +159,9 @@ pub enum Verb {
         weight: WeightArgument,
     },
     /// Choose where this node's weight comes from
+    ///
+    /// It stays until it is chosen again, set_weight sets one by hand, or the daemon ends: then the
+    /// configuration counts.
     #[command(name = "weight_mode", alias = "weight-mode")]
     WeightMode {
         /// The cluster
@@ -167,7 +170,9 @@ pub enum Verb {
         /// minutes, processors, memory, connections per core, or what the configured command says
         mode: WeightMode,
     },
-    /// Hand every client over and leave the cluster, until the daemon starts again
+    /// Hand every client over and leave the cluster, until reload or the daemon's next start
+    ///
+    /// New clients are not lost; connections that are open here break: drain first to avoid that.
     Leave {
         /// The cluster
         cluster: Option<String>,
@@ -244,9 +249,10 @@ pub enum Verb {
     /// Say whether this server and its network are fit for a cluster, and what to do
     ///
     /// Tries the kernel, looks at the network card, the hypervisor, settings and other programs,
-    /// listens for servers with another ethertype and (in igmp mode) for an IGMP querier, compares the nodes' versions and keys, and
-    /// prints what to paste into switches and routers. Changes nothing; knows most as root. The
-    /// daemon need not run. The exit status is 5 if something would keep the cluster from working.
+    /// listens for servers with another ethertype and (in igmp mode) for an IGMP querier, compares
+    /// the nodes' versions and keys, and prints what to paste into switches and routers. Changes
+    /// nothing; knows most as root. The daemon need not run. The exit status is 5 if something would
+    /// keep the cluster from working.
     Preflight {
         /// The interface to the other servers [default: those of the cluster, or all]
         #[arg(long, value_name = "IF")]

@@ -65,8 +65,7 @@ pub(crate) async fn drain(socket: &Path, wanted: Wanted<'_>) -> Result<(), Failu
     let timeout = wanted.timeout.map(i64::from);
     let changed = daemon.drain(wanted.cluster, timeout, wanted.force).await?;
     if !wanted.wait {
-        let (done, same) =
-            ("This node takes no new clients.", "This node took no new clients already.");
+        let (done, same) = ("This node takes no new clients.", "This node was draining already.");
         let text = match wanted.json {
             true => to_json(&changed)?,
             false => render::changed(&changed, done, same),

@@ -167,7 +167,9 @@ impl Failure {
             Self::Call(ClientError::Refused(Error::UnknownCluster { known, .. }))
                 if known.is_empty() =>
             {
-                Some("start or join one: nlbctl addif INTERFACE --address ADDRESS".to_owned())
+                let hint = "one that was left comes back with: nlbctl reload\n\
+                            start or join one: nlbctl addif INTERFACE --address ADDRESS";
+                Some(hint.to_owned())
             }
             Self::Drain(Unfinished::Interrupted) => Some("end it: nlbctl undrain".to_owned()),
             Self::NoSystemd { .. } => {
@@ -176,6 +178,10 @@ impl Failure {
             Self::Key(KeyError::Unrelated(_)) => {
                 Some("to replace it all the same: nlbctl key import --force".to_owned())
             }
+            Self::Key(KeyError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => Some(
+                "`nlbctl addif` makes one on the first server; elsewhere: nlbctl key import"
+                    .to_owned(),
+            ),
             Self::NoTerminal => Some("for programs: nlbctl top --json, nlbctl status".to_owned()),
             _ => None,
         }

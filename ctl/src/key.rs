@@ -125,7 +125,8 @@ pub(crate) async fn key(socket: &Path, verb: &KeyVerb) -> Result<String, Failure
             let path = which.path(folder);
             let (text, next) = rotated(&read(&path)?, &random()?)?;
             write(&path, &text)?;
-            Ok(format!("{}: {}", path.display(), take_up(socket).await?) + &next)
+            let said = format!("{} is rewritten. ", path.display());
+            Ok(said + &take_up(socket).await? + &next)
         }
     }
 }
@@ -135,7 +136,7 @@ async fn take_up(socket: &Path) -> Result<String, Failure> {
     match Connection::connect(socket).await {
         Ok(mut daemon) => {
             daemon.reload().await?;
-            Ok("The daemon has taken it up.\n".to_owned())
+            Ok("The daemon has read its configuration again.\n".to_owned())
         }
         Err(ClientError::NotRunning { .. }) => {
             Ok("It takes effect when the daemon starts.\n".to_owned())
@@ -179,8 +180,14 @@ fn write(path: &Path, text: &str) -> Result<(), KeyError> {
 fn keys(text: &str) -> Result<Vec<&str>, KeyError> {
     let lines = text.lines().map(str::trim);
     let keys: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    if keys.is_empty() || keys.len() > MAX_KEYS {
-        return Err(KeyError::Input(format!("{} keys; one to {MAX_KEYS} are allowed", keys.len())));
+    if keys.is_empty() {
+        return Err(KeyError::Input("nothing came".to_owned()));
+    }
+    if keys.len() > MAX_KEYS {
+        return Err(KeyError::Input(format!(
+            "{} keys; at most {MAX_KEYS} are allowed",
+            keys.len()
+        )));
     }
     for key in &keys {
         let digits = key.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -111,6 +111,9 @@ pub async fn run(root: &Path, socket: &Path, question: &Question) -> Report {
     }
     for interface in &interfaces {
         findings.extend(host::interface(root, interface, mode));
+        if !host::exists(root, interface) {
+            continue;
+        }
         findings.extend(host::vlan_offloads(interface).await);
         findings.extend(host::settings(root, interface));
     }

@@ -12,8 +12,8 @@ use nlb_varlink::{
 };
 
 pub use paint::Paint;
+pub(crate) use status::{NO_CLUSTER, problems, share};
 pub use status::{is_well, nodes, size, status};
-pub(crate) use status::{problems, share};
 
 /// How wide running text gets: what a terminal has.
 const WIDTH: usize = 80;

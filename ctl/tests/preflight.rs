@@ -97,6 +97,9 @@ async fn what_is_wrong_is_named_with_what_to_do() {
     for odd in ["eth8", "../eth7", "", ".", "eth7/brport"] {
         let report = look(path, &question(Some(odd))).await;
         assert_eq!(level(&report, odd, "there is no such interface"), Level::Fail);
+        // Nothing is said of what it is set to.
+        let about = report.findings.iter().filter(|finding| finding.topic == odd).count();
+        assert_eq!(about, 1, "{odd}");
     }
 }
 

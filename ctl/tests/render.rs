@@ -20,7 +20,7 @@ nlb0: all is well: 3 nodes share the clients.
 
   addresses   192.0.2.50, 2001:db8::50
   interfaces  eth0; cluster MAC 02:4e:4c:42:00:01 (Unicast)
-  this node   active for 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
+  this node   active, up 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
   clients     812 here
 
   NODE  STATE   WEIGHT  BUCKETS   SHARE  HEARD
@@ -88,7 +88,7 @@ nlb0: NOT all is well.
 
   addresses   192.0.2.50, 2001:db8::50
   interfaces  eth0; cluster MAC 02:4e:4c:42:00:01 (Unicast)
-  this node   fenced for 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
+  this node   fenced, up 2 h 2 min, weight 100 (loadavg), new clients by nft-queue
   clients     812 here, 3 of them pinned; 1 packet held
   packets     1234567 taken (152 MB), 88 left to other nodes, 5 dropped while this node was fenced
 
@@ -196,7 +196,8 @@ fn few_words_for_few_nodes() {
     same(
         &render::status(&Status::default(), Paint::PLAIN),
         "
-No cluster is configured on this server.
+No cluster runs on this server.
+One that was left comes back with: nlbctl reload
 Start or join one: nlbctl addif INTERFACE --address ADDRESS
 ",
     );
@@ -209,14 +210,15 @@ fn nodes() {
         "
 nlb0: 3 nodes; all hear this one; nlbd 0.1.0
 
-  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      SERVICE
-  n1 *  0000000000000001  active     100     1366     0  this node  unknown
-  n2    0000000000000002  active     100     1365     0  42 ms ago  unknown
-  n3    0000000000000003  active     100     1365     0  43 ms ago  unknown
+  NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD
+  n1 *  0000000000000001  active     100     1366     0  this node
+  n2    0000000000000002  active     100     1365     0  42 ms ago
+  n3    0000000000000003  active     100     1365     0  43 ms ago
 ",
     );
     let mut status = fake::status();
     status.clusters[0].nodes[2].hears_us = false;
+    status.clusters[0].nodes[0].health = "well".into();
     status.clusters[0].nodes[2].software = "nlbd 0.2.0".into();
     same(
         &render::nodes(&status),
@@ -224,7 +226,7 @@ nlb0: 3 nodes; all hear this one; nlbd 0.1.0
 nlb0: 3 nodes
 
   NODE  ID                STATE   WEIGHT  BUCKETS  PINS  HEARD      HEARS US  SERVICE  SOFTWARE
-  n1 *  0000000000000001  active     100     1366     0  this node  yes       unknown  nlbd 0.1.0
+  n1 *  0000000000000001  active     100     1366     0  this node  yes       well     nlbd 0.1.0
   n2    0000000000000002  active     100     1365     0  42 ms ago  yes       unknown  nlbd 0.1.0
   n3    0000000000000003  active     100     1365     0  43 ms ago  NO        unknown  nlbd 0.2.0
 ",

@@ -23,7 +23,8 @@ pub struct Arguments {
     /// is looked for.
     #[arg(long, value_name = "BUS", default_value = "system")]
     pub bus: String,
-    /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug.
+    /// How much to log: error, warn, info, debug, trace, or directives like info,nlbd=debug; without
+    /// it what NLBD_LOG says, or info.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Read and check the configuration, say what is wrong with it, and end.

@@ -46,7 +46,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let location = arguments.config.as_deref().map_or_else(Location::standard, Location::named);
     let config = load(&location, &Host)?;
     if arguments.check {
-        println!("{} clusters, nothing wrong", config.clusters.len());
+        let count = config.clusters.len();
+        println!("{count} cluster{}, nothing wrong", if count == 1 { "" } else { "s" });
         return Ok(());
     }
     let bus = match arguments.bus.as_str() {

@@ -39,7 +39,7 @@ complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "clients" -d 'List the
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "explain" -d 'Say which node takes a client, and why'
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "set_weight" -d 'Set this node\'s weight by hand'
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "weight_mode" -d 'Choose where this node\'s weight comes from'
-complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "leave" -d 'Hand every client over and leave the cluster, until the daemon starts again'
+complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "leave" -d 'Hand every client over and leave the cluster, until reload or the daemon\'s next start'
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "drain" -d 'Take no new clients and keep the old ones'
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "restart-hold" -d 'Announce that the daemon is about to be restarted, so that no client notices'
 complete -c nlbctl -n "__fish_nlbctl_needs_command" -f -a "undrain" -d 'Take new clients again'
@@ -100,10 +100,10 @@ complete -c nlbctl -n "__fish_nlbctl_using_subcommand set_weight" -l json -d 'Pr
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand set_weight" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand weight_mode" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand weight_mode" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand weight_mode" -s h -l help -d 'Print help'
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand weight_mode" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -s h -l help -d 'Print help'
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand leave" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l timeout -d 'Leave after so many seconds, even if clients remain; earlier as soon as nobody is left' -r
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand drain" -l wait -d 'Look on until no client is left (exit status 0), the time is over (6), or the node drains no longer (7). Interrupting ends the looking on, and not the drain'
@@ -196,7 +196,7 @@ complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "explain" -d 'Say which node takes a client, and why'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "set_weight" -d 'Set this node\'s weight by hand'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "weight_mode" -d 'Choose where this node\'s weight comes from'
-complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "leave" -d 'Hand every client over and leave the cluster, until the daemon starts again'
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "leave" -d 'Hand every client over and leave the cluster, until reload or the daemon\'s next start'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "drain" -d 'Take no new clients and keep the old ones'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "restart-hold" -d 'Announce that the daemon is about to be restarted, so that no client notices'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand help; and not __fish_seen_subcommand_from addif delif status nodes buckets clients explain set_weight weight_mode leave drain restart-hold undrain events top preflight key completions check-config metrics reload debug help" -f -a "undrain" -d 'Take new clients again'

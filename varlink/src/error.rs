@@ -46,7 +46,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownCluster { known, .. } if known.is_empty() => {
-                f.write_str("there is no cluster here yet")
+                f.write_str("no cluster runs here")
             }
             Self::UnknownCluster { cluster, known } if cluster.is_empty() => {
                 write!(f, "there are several clusters here, name one: {}", known.join(", "))

@@ -44,14 +44,18 @@ fn flags(root: &Path, interface: &str) -> u32 {
     u32::from_str_radix(flags.trim_start_matches("0x"), 16).unwrap_or(0)
 }
 
-/// The network card.
-pub(super) fn interface(root: &Path, interface: &str, mode: Mode) -> Vec<Finding> {
+/// Whether there is an interface of this name.
+pub(super) fn exists(root: &Path, interface: &str) -> bool {
     // A name is one component of a path.
-    let exists = !interface.is_empty()
+    !interface.is_empty()
         && !interface.contains('/')
         && !interface.starts_with('.')
-        && root.join(format!("sys/class/net/{interface}")).is_dir();
-    if !exists {
+        && root.join(format!("sys/class/net/{interface}")).is_dir()
+}
+
+/// The network card.
+pub(super) fn interface(root: &Path, interface: &str, mode: Mode) -> Vec<Finding> {
+    if !exists(root, interface) {
         let todo = "ip -brief link shows those that there are";
         return vec![Finding::fail(interface, "there is no such interface", todo)];
     }
@@ -154,11 +158,8 @@ fn filter(root: &Path, interface: &str, mode: Mode) -> Finding {
     }
 }
 
-/// Settings of the kernel.
+/// Settings of the kernel for an interface that there is.
 pub(super) fn settings(root: &Path, interface: &str) -> Vec<Finding> {
-    if interface.contains('/') {
-        return Vec::new();
-    }
     let value = |name: &str, of: &str| -> u32 {
         let text = read(root, format!("proc/sys/net/ipv4/conf/{of}/{name}"));
         text.and_then(|text| text.parse().ok()).unwrap_or(0)

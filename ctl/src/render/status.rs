@@ -7,6 +7,14 @@ use super::{Paint, count, table, time};
 /// How many buckets there are to be served.
 const BUCKETS: u64 = 4096;
 
+/// What to say where there is nothing to tell of. A cluster that was left by hand is still in the
+/// configuration, but the daemon does not tell of it.
+pub(crate) const NO_CLUSTER: &str = "\
+No cluster runs on this server.
+One that was left comes back with: nlbctl reload
+Start or join one: nlbctl addif INTERFACE --address ADDRESS
+";
+
 /// Whether every cluster is well.
 #[must_use]
 pub fn is_well(status: &Status) -> bool {
@@ -17,9 +25,7 @@ pub fn is_well(status: &Status) -> bool {
 #[must_use]
 pub fn status(status: &Status, paint: Paint) -> String {
     if status.clusters.is_empty() {
-        return "No cluster is configured on this server.\n\
-                Start or join one: nlbctl addif INTERFACE --address ADDRESS\n"
-            .to_owned();
+        return NO_CLUSTER.to_owned();
     }
     let cluster = |cluster| self::cluster(cluster, paint);
     status.clusters.iter().map(cluster).collect::<Vec<_>>().join("\n")
@@ -79,7 +85,7 @@ fn this_node(cluster: &Cluster) -> String {
     let weight = cluster.nodes.iter().find(|node| node.local).map_or(0, |node| node.weight);
     let (state, mode) = (&cluster.state, &cluster.weight_mode);
     let path = &cluster.kernel_path;
-    format!("{state} for {uptime}, weight {weight} ({mode}), new clients by {path}")
+    format!("{state}, up {uptime}, weight {weight} ({mode}), new clients by {path}")
 }
 
 fn check(check: &Check) -> String {
@@ -266,6 +272,7 @@ pub fn nodes(status: &Status) -> String {
 fn nodes_of(cluster: &Cluster) -> String {
     let deaf = cluster.nodes.iter().any(|node| !node.local && !node.hears_us);
     let software = cluster.nodes.first().map_or("", |node| node.software.as_str());
+    let checked = cluster.nodes.iter().any(|node| node.health != "unknown");
     let mixed = cluster.nodes.iter().any(|node| node.software != software);
     let row = |node: &Node| {
         let mut row = vec![
@@ -280,7 +287,9 @@ fn nodes_of(cluster: &Cluster) -> String {
         if deaf {
             row.push(if node.local || node.hears_us { "yes" } else { "NO" }.to_owned());
         }
-        row.push(node.health.clone());
+        if checked {
+            row.push(node.health.clone());
+        }
         if mixed {
             row.push(node.software.clone());
         }
@@ -288,7 +297,7 @@ fn nodes_of(cluster: &Cluster) -> String {
     };
     let mut header = vec!["NODE", "ID", "STATE", "WEIGHT", "BUCKETS", "PINS", "HEARD"];
     header.extend(deaf.then_some("HEARS US"));
-    header.push("SERVICE");
+    header.extend(checked.then_some("SERVICE"));
     header.extend(mixed.then_some("SOFTWARE"));
     let mut text = format!("{}: {}", cluster.name, count(cluster.nodes.len() as u64, "node"));
     if !deaf && cluster.nodes.len() > 1 {

@@ -70,7 +70,7 @@ fn head(model: &Model, now_ms: u64) -> Vec<Line<'static>> {
         return lines;
     };
     let Some(cluster) = model.cluster() else {
-        lines.push(Line::raw("No cluster is configured on this server."));
+        lines.extend(render::NO_CLUSTER.lines().map(Line::raw));
         return lines;
     };
     let problems = render::problems(cluster);

@@ -57,8 +57,8 @@ impl Supervisor {
             Request::Leave { cluster } => {
                 let (_, running) = self.running(cluster.as_deref())?;
                 let outcome = running.command(Command::Leave).await?;
-                let note = "the cluster is left until `nlbctl reload` or a restart; to stay out \
-                            of it, remove its interfaces with `nlbctl delif`";
+                let note = "It stays out until `nlbctl reload` or the daemon's next start; for good: \
+                            `nlbctl delif INTERFACE`";
                 Ok(Reply::Done(Done { outcome, notes: vec![note.to_owned()] }))
             }
             Request::Drain { cluster, timeout, force } => {

@@ -16,8 +16,8 @@ pub enum Trouble {
     Down,
     /// It has no carrier: no cable, or nobody at the other end.
     NoCarrier,
-    /// It is up, and nobody can be served on it all the same: a port of a bridge or bond, or a
-    /// bridge that br_netfilter looks into.
+    /// It is up, and nobody can be served on it all the same: its MTU is too small, or it is
+    /// a port of a bridge or bond, or a bridge that br_netfilter looks into.
     Unfit,
 }
 
@@ -65,8 +65,8 @@ impl fmt::Display for Unused {
             Trouble::NoCarrier => write!(f, "{interface} has no carrier"),
             Trouble::Unfit => write!(
                 f,
-                "{interface} cannot be used: a port of a bridge or bond, or a bridge under \
-                 br_netfilter; nlbctl events says which"
+                "{interface} cannot be used: its MTU is below 1500, or it is a port of a bridge or \
+                 bond, or a bridge under br_netfilter; nlbctl events says which"
             ),
         }
     }
