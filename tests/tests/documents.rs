@@ -215,3 +215,36 @@ fn every_field_in_an_example_exists() {
     }
     assert!(seen > 5, "only {seen} fields were found: is the search right?");
 }
+
+/// The names that stand behind these words, which end with the quote.
+fn names_behind(source: &str, words: &str) -> Vec<String> {
+    let behind = source.split(words).skip(1).filter_map(|rest| rest.split('"').next());
+    let is_name = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    behind.filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_reason_of_a_drop_is_explained() {
+    let document = read(root().join("docs/metrics.md"));
+    let view = read(root().join("daemon/src/manage/view.rs"));
+    let (_, engine) = view.split_once("let drops = vec![").expect("the engine's drops");
+    let (engine, _) = engine.split_once("];").expect("they end");
+    let mut reasons: BTreeSet<String> = names_behind(engine, "(\"").into_iter().collect();
+    let decoder = read(root().join("protocol-spec/src/frame/error.rs"));
+    reasons.extend(names_behind(&decoder, " = \""));
+    let mut driver = Vec::new();
+    files(&root().join("daemon/src/cluster"), ".rs", &mut driver);
+    for source in driver.iter().map(read) {
+        reasons.extend(names_behind(&source, "drops.count(\""));
+        reasons.extend(names_behind(&source, "drops.insert(\""));
+        // The arms of what is handed to it.
+        for counted in source.split("drops.count(match").skip(1) {
+            let arms = counted.split("})").next().unwrap_or_default();
+            reasons.extend(names_behind(arms, " => \""));
+        }
+    }
+    assert!(reasons.len() > 55, "only {} reasons were found: is the search right?", reasons.len());
+    for reason in reasons {
+        assert!(document.contains(&format!("`{reason}`")), "docs/metrics.md lacks {reason}");
+    }
+}
