@@ -216,6 +216,17 @@ fn every_field_in_an_example_exists() {
     assert!(seen > 5, "only {seen} fields were found: is the search right?");
 }
 
+#[test]
+fn every_alert_is_explained() {
+    let document = read(root().join("docs/metrics.md"));
+    let rules = read(root().join("packaging/prometheus/nlbd.rules.yml"));
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.split_once("alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for (_, alert) in alerts {
+        assert!(document.contains(&format!("`{alert}`")), "docs/metrics.md lacks {alert}");
+    }
+}
+
 /// The names that stand behind these words, which end with the quote.
 fn names_behind(source: &str, words: &str) -> Vec<String> {
     let behind = source.split(words).skip(1).filter_map(|rest| rest.split('"').next());
