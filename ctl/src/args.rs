@@ -95,7 +95,7 @@ pub enum Verb {
         mode: Option<Mode>,
         /// The number of a new cluster, 1 to 65535, the same on every server [default: made of
         /// the name]
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         id: Option<u16>,
     },
     /// Serve a cluster no longer on an interface; with the last one the cluster is left
@@ -265,7 +265,7 @@ pub enum Verb {
         #[arg(long)]
         mode: Option<Mode>,
         /// The number of the cluster, of which its MAC is made
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
         id: Option<u16>,
         /// How long to listen for an IGMP querier; for servers it is 3 at most
         #[arg(long, value_name = "SECONDS", default_value_t = 10,

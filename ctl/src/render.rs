@@ -157,9 +157,10 @@ pub fn changed(changed: &Changed, done: &str, same: &str) -> String {
     text
 }
 
-/// An interface that was added, and what to do on the other servers.
+/// An interface that was added, and what to do on the other servers: the same, with the same
+/// `options`.
 #[must_use]
-pub fn added(interface: &str, addresses: &[String], change: &InterfaceChange) -> String {
+pub fn added(interface: &str, options: &[String], change: &InterfaceChange) -> String {
     let cluster = &change.cluster;
     if !change.changed {
         return format!("{interface} served {cluster} already: nothing was changed.\n");
@@ -173,7 +174,7 @@ pub fn added(interface: &str, addresses: &[String], change: &InterfaceChange) ->
     };
     if change.whole_cluster {
         let made = if change.key_created { "A new key was made" } else { "The key was there" };
-        let addresses: String = addresses.iter().map(|a| format!(" --address {a}")).collect();
+        let options: String = options.iter().map(|option| format!(" {option}")).collect();
         let which = if key == format!("/etc/nlbd/{cluster}.key") {
             format!(" {cluster}")
         } else {
@@ -183,7 +184,8 @@ pub fn added(interface: &str, addresses: &[String], change: &InterfaceChange) ->
         text.push_str(&format!(
             "\n{made}: {key}\nEvery server of the cluster needs this very key. For each other \
              server, first:\n    nlbctl key export{which} | ssh root@SERVER nlbctl key \
-             import{which}\nthen, on that server:\n    nlbctl addif {interface} --cluster {cluster}{addresses}\n"
+             import{which}\nthen, on that server:\n    nlbctl addif {interface} --cluster \
+             {cluster}{options}\n"
         ));
         if change.key_created {
             text.push_str(

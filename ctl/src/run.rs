@@ -133,7 +133,10 @@ async fn answer(daemon: &mut Connection, verb: &Verb, json: bool) -> Result<Stri
             let (mode, id) = (mode.map(|mode| mode.name()), id.map(i64::from));
             let cluster = cluster.as_deref();
             let change = daemon.add_interface(interface, cluster, &addresses, mode, id).await?;
-            either(json, &change, |change| render::added(interface, &addresses, change))?
+            let mut options: Vec<_> = addresses.iter().map(|a| format!("--address {a}")).collect();
+            options.extend(mode.map(|mode| format!("--mode {mode}")));
+            options.extend(id.map(|id| format!("--id {id}")));
+            either(json, &change, |change| render::added(interface, &options, change))?
         }
         Verb::Delif { interface, cluster } => {
             let change = daemon.remove_interface(interface, cluster.as_deref()).await?;

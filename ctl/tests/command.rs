@@ -85,6 +85,16 @@ async fn verbs_and_their_twins() {
     }
 }
 
+/// Whoever pastes what is printed gets the same cluster.
+#[tokio::test]
+async fn the_other_servers_are_told_the_same() {
+    let options = ["--address", "192.0.2.50", "--mode", "igmp", "--id", "7"];
+    let (code, stdout, _) = World::new().run(&[&["addif", "eth0"][..], &options].concat()).await;
+    assert_eq!(code, 0);
+    let line = format!("nlbctl addif eth0 --cluster nlb0 {}\n", options.join(" "));
+    assert!(stdout.contains(&line), "{stdout}");
+}
+
 #[tokio::test]
 async fn failures_and_their_codes() {
     let world = World::new();

@@ -291,9 +291,9 @@ Because the table gives bucket 17 to n2.
 
 #[test]
 fn a_new_cluster_says_how_to_go_on() {
-    let addresses = ["192.0.2.50".to_owned()];
+    let options = ["--address 192.0.2.50".to_owned(), "--mode igmp".to_owned()];
     same(
-        &render::added("eth0", &addresses, &fake::added()),
+        &render::added("eth0", &options, &fake::added()),
         "
 eth0 serves nlb0 now, which is new on this server.
 Kept in /etc/nlbd/nlbd.d/90-nlbctl-nlb0.ron.
@@ -302,7 +302,7 @@ A new key was made: /etc/nlbd/nlb0.key
 Every server of the cluster needs this very key. For each other server, first:
     nlbctl key export nlb0 | ssh root@SERVER nlbctl key import nlb0
 then, on that server:
-    nlbctl addif eth0 --cluster nlb0 --address 192.0.2.50
+    nlbctl addif eth0 --cluster nlb0 --address 192.0.2.50 --mode igmp
 If the cluster runs on another server already, bring its key here instead.
 ",
     );
