@@ -29,8 +29,20 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The name that a heading has in links.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+fn has_heading(document: &Path, name: &str) -> bool {
+    let text = read(document);
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.any(|line| anchor(line.trim_start_matches('#')) == name)
+}
+
 #[test]
-fn every_relative_link_leads_to_a_file() {
+fn every_relative_link_leads_somewhere() {
     let mut documents = Vec::new();
     files(&root(), ".md", &mut documents);
     let mut links = 0;
@@ -38,12 +50,13 @@ fn every_relative_link_leads_to_a_file() {
         let folder = document.parent().expect("a folder");
         let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = link.split('#').next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            if target.contains("://") {
                 continue;
             }
             links += 1;
-            let there = folder.join(target).exists();
+            let path = if target.is_empty() { document.clone() } else { folder.join(target) };
+            let there = path.exists() && (heading.is_empty() || has_heading(&path, heading));
             assert!(there, "{}: {link} leads nowhere", document.display());
         }
     }
