@@ -20,7 +20,12 @@ impl Engine {
     /// Peers that were silent for dead-after are dead; those that restart, for their hold.
     pub(super) fn expire_peers(&mut self) {
         for node in self.silent_peers() {
-            let Some(limit) = self.rights_end(node) else { continue };
+            let Some(mut limit) = self.rights_end(node) else { continue };
+            if self.state == State::Leaving {
+                // It takes up nobody any more, and is gone by then. (Whoever is behind a cut that
+                // works in one direction only does not fence for a node that goes.)
+                limit = limit.max(self.now + self.config.timing.dead_after * 5);
+            }
             self.void_peer(node, limit);
             if let Some(peer) = self.peers.retire(node, self.now) {
                 self.notify(Notice::PeerGone { node, state: peer.says.state });
