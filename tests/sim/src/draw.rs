@@ -11,6 +11,7 @@ pub(crate) enum Op {
     Restart,
     Return,
     Pause,
+    Freeze,
     Stall,
     Stale,
     Relay,
@@ -46,6 +47,7 @@ const EVERYTHING: &[Op] = &[
     Op::Pause,
     Op::Pause,
     Op::Pause,
+    Op::Freeze,
     Op::Stall,
     Op::Weight,
     Op::Weight,
@@ -178,6 +180,10 @@ impl Draw {
                 self.add_at(self.now + after, Fault::Boot(node));
             }
             Op::Pause => self.pause(node),
+            Op::Freeze => {
+                let us = self.long();
+                self.add(Fault::Freeze(node, us));
+            }
             Op::Stall => {
                 let us = self.rng.range(self.unit / 1000, self.unit * 8 / 100);
                 self.add(Fault::Pause { node, us, first: Wake::Packets });
@@ -240,14 +246,18 @@ impl Draw {
     }
 
     /// Across every deadline, often just before or behind one.
-    fn pause(&mut self, node: usize) {
+    fn long(&mut self) -> u64 {
         let unit = self.unit;
         let near = [2, 3, 4, 7, 10, 12][self.rng.index(6)] * unit / 10;
-        let us = match self.rng.index(3) {
+        match self.rng.index(3) {
             0 => self.rng.range(unit / 10, unit * 5),
             1 => near + self.rng.range(0, unit / 50),
             _ => (near + self.rng.range(0, unit / 10)).saturating_sub(unit / 10),
-        };
+        }
+    }
+
+    fn pause(&mut self, node: usize) {
+        let us = self.long();
         let first = [Wake::Packets, Wake::Timer, Wake::Frames][self.rng.index(3)];
         self.add(Fault::Pause { node, us, first });
         // A busy host stops several of its machines at once.

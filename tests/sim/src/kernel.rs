@@ -154,6 +154,14 @@ impl Kernel {
         sticky.retain(|client, _| filter.contains(hash::bucket(*client, *seed)));
     }
 
+    /// Its clock stood still for so long.
+    pub fn stood_still(&mut self, long: u64) {
+        let kept = self.sticky.values_mut().chain(self.foreign.values_mut());
+        for until in self.open_until.iter_mut().chain(kept) {
+            *until = until.saturating_add(long);
+        }
+    }
+
     /// The plan in hand was not taken: it is tried again, with what came after it.
     pub fn plan_refused(&mut self) {
         let Some(plan) = self.applying.take() else { return };

@@ -7,7 +7,7 @@ use nlb_protocol::frame::{Frame, Heartbeat, Message, PeerAck, PinEntry, State};
 
 use crate::node::Node;
 use crate::scenario::Scenario::{
-    self, Chaos, Churn, Cuts, Noisy, Partitions, Planned, Rolling, Stalls, Standing,
+    self, Chaos, Churn, Cuts, Frozen, Noisy, Partitions, Planned, Rolling, Stalls, Standing,
 };
 
 /// One mistake.
@@ -35,6 +35,10 @@ pub enum Mutation {
     HastyDeath,
     /// Everything seems to have been read, whatever waits.
     UnreadSilence,
+    /// No peer ceases to name the receiver.
+    NeverTold,
+    /// Whoever names the receiver has heard it just now.
+    TrustSleepers,
     /// Every heartbeat seems to mean the receiver's own view.
     FakeAgreement,
     /// The epoch is not compared, the digest is.
@@ -92,6 +96,8 @@ impl Mutation {
             Self::Replays => ("R1", "6.3.3", "a recording is not used"),
             Self::HastyDeath => ("R1", "6.3.4", "dead is who is silent for dead-after"),
             Self::UnreadSilence => ("R1", "6.3.4", "... once all that arrived was read"),
+            Self::NeverTold => ("R1, R6", "6.3.4, 6.8.2a", "who was dead is told so"),
+            Self::TrustSleepers => ("R1", "6.3.1", "what a sleeper names it has yet to hear"),
             Self::NoListening => ("R1", "6.3.5, 6b", "listen before speaking and joining"),
             Self::JoinUnasked => ("R1", "6.3.6a", "every peer has acknowledged `joining`"),
             Self::DeafToJoining => ("R1", "6.3.6a", "joining peers are asked too"),
@@ -140,6 +146,7 @@ impl Mutation {
             }
             Self::AlwaysHeard | Self::ServeBlind | Self::NoHearsay => &[Chaos, Cuts],
             Self::IgnoreForget => &[Chaos, Partitions],
+            Self::NeverTold | Self::TrustSleepers => &[Frozen],
             _ => &[Chaos, Churn],
         }
     }
@@ -154,19 +161,22 @@ pub struct Receiver {
     latest: u16,
     view: (nlb_protocol::Epoch, nlb_protocol::Digest),
     hears: Vec<NodeId>,
+    heard_by: Vec<NodeId>,
 }
 
 impl Receiver {
     /// What a node believes.
     #[must_use]
     pub fn of(node: &Node, engine: &Engine) -> Self {
+        let peers = engine.snapshot(Time::ZERO).nodes;
         Self {
             node: node.id,
             state: engine.state(),
             incarnation_low: u32::try_from(node.incarnation.0 & 0xffff_ffff).unwrap_or(0),
             latest: node.latest,
             view: engine.view(),
-            hears: engine.snapshot(Time::ZERO).nodes.iter().map(|node| node.id).collect(),
+            hears: peers.iter().map(|peer| peer.id).collect(),
+            heard_by: peers.iter().filter(|peer| peer.hears_us).map(|peer| peer.id).collect(),
         }
     }
 
@@ -205,10 +215,11 @@ pub fn frame(mutation: Mutation, mut frame: Frame, to: &Receiver) -> Option<Fram
 /// Whether the heartbeat arrives, and as what.
 fn heartbeat(mutation: Mutation, says: &mut Heartbeat, from: NodeId, to: &Receiver) -> bool {
     let joining = to.state == State::Joining;
+    let names = says.peers.iter().any(|ack| ack.node == to.node);
     match mutation {
-        Mutation::AnyLife if says.peers.iter().any(|ack| ack.node == to.node) => {
-            to.acknowledge(says);
-        }
+        Mutation::AnyLife if names => to.acknowledge(says),
+        Mutation::NeverTold if !names && to.heard_by.contains(&from) => to.acknowledge(says),
+        Mutation::TrustSleepers if names => to.acknowledge(says),
         Mutation::AlwaysHeard => to.acknowledge(says),
         Mutation::JoinUnasked if joining => to.acknowledge(says),
         Mutation::DeafToJoining if joining && says.state == State::Joining => return false,

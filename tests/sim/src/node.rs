@@ -51,6 +51,12 @@ pub struct Node {
     pub incarnation: Incarnation,
     /// The process is stopped; this comes first when it goes on.
     pub paused: Option<Wake>,
+    /// The machine stands still: since when, and until when.
+    pub frozen: Option<(u64, u64)>,
+    /// Since when it last did, but for moments, and when it last went on.
+    pub frozen_from: u64,
+    /// See `frozen_from`.
+    pub thawed: u64,
     /// Nothing reaches it.
     pub deaf: bool,
     /// Nobody is reached by it.
@@ -89,7 +95,7 @@ pub struct Node {
     pub alone_in: Option<Buckets>,
     spec: NodeSpec,
     pub offset: u64,
-    /// With a clock that stands still while stopped: how long it stood.
+    /// How long its clock stood still.
     pub stood: u64,
 }
 
@@ -120,6 +126,9 @@ impl Node {
             returns: None,
             incarnation: Incarnation(1),
             paused: None,
+            frozen: None,
+            frozen_from: 0,
+            thawed: 0,
             deaf: false,
             mute: false,
             down: 0,
@@ -167,7 +176,7 @@ impl Node {
     /// Whether the process lives and runs.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.engine.is_some() && self.paused.is_none()
+        self.engine.is_some() && self.paused.is_none() && self.frozen.is_none()
     }
 
     /// What its next life is made with.

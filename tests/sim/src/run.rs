@@ -80,9 +80,11 @@ fn finish(world: &mut World, served: &mut (u64, u64)) -> u64 {
     if world.schedule.network.loss_ppm > most {
         world.act(&Fault::Loss(most));
     }
-    if most == 0 || world.nodes.len() > 8 {
+    let schedule = &mut world.schedule;
+    let long = schedule.network.delay_us > schedule.heartbeat_us / 10;
+    if most == 0 || long || schedule.nodes.len() > 8 {
         // A heartbeat that is overtaken is lost too, and many nodes say much: all take equally long.
-        world.schedule.network.delay_us = world.schedule.network.delay_us.min(51);
+        schedule.network.delay_us = schedule.network.delay_us.min(51);
     }
     // Who is on the way out gets there; if too few are left, others start.
     sample(world, world.last_fault.max(world.now), served);

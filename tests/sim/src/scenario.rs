@@ -42,6 +42,8 @@ pub enum Scenario {
     /// Chaos among nodes that have little room and do little at a time, with many clients in few
     /// buckets.
     Bounds,
+    /// Churn among machines that a hypervisor stops, clock and all.
+    Frozen,
 }
 
 const CHURN: &[Op] = &[
@@ -105,11 +107,23 @@ const STALLS: &[Op] = &[
     Op::Weight,
     Op::Leave,
 ];
+const FROZEN: &[Op] = &[
+    Op::Freeze,
+    Op::Freeze,
+    Op::Freeze,
+    Op::Crash,
+    Op::Pause,
+    Op::Boot,
+    Op::Boot,
+    Op::Weight,
+    Op::Leave,
+    Op::Drain,
+];
 const MANY: &[Op] = &[Op::Crash, Op::Weight, Op::Boot, Op::Leave, Op::Pause];
 
 impl Scenario {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Chaos,
         Self::Churn,
         Self::Noisy,
@@ -126,6 +140,7 @@ impl Scenario {
         Self::Standing,
         Self::Stalls,
         Self::Bounds,
+        Self::Frozen,
     ];
 
     /// The command line's word for it.
@@ -144,6 +159,7 @@ impl Scenario {
             Self::Planned => PLANNED,
             Self::Weights | Self::Standing => &[Op::Burst],
             Self::Stalls => STALLS,
+            Self::Frozen => FROZEN,
             Self::Many => MANY,
             Self::Restarts => RESTARTS,
             Self::Rolling => ROLLING,
@@ -204,7 +220,7 @@ impl Scenario {
             network: Network {
                 loss_ppm: match self {
                     Self::Noisy => 100_000,
-                    Self::Planned | Self::Weights | Self::Rolling => 0,
+                    Self::Planned | Self::Weights | Self::Rolling | Self::Frozen => 0,
                     _ => 10_000,
                 },
                 doubled_ppm: 20_000,

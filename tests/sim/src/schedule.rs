@@ -152,6 +152,8 @@ pub enum Fault {
         /// What comes first then.
         first: Wake,
     },
+    /// The whole machine stands still for so long, and its clock with it: a hypervisor stopped it.
+    Freeze(usize, u64),
     /// A new weight.
     Weight(usize, u16),
     /// Hand everything over and go.
@@ -276,6 +278,7 @@ impl Fault {
             | Self::Crash(node)
             | Self::Pause { node, .. }
             | Self::Restart { node, .. }
+            | Self::Freeze(node, _)
             | Self::Weight(node, _)
             | Self::Leave(node)
             | Self::Drain(node, _)

@@ -108,6 +108,12 @@ fn stalls_while_another_dies() {
     schedules(Scenario::Stalls, 0..15);
 }
 
+/// SPEC 6.9, known limit: machines that a hypervisor stops, their clocks too.
+#[test]
+fn clocks_that_stand_still() {
+    schedules(Scenario::Frozen, 0..15);
+}
+
 /// SPEC 6.2: what happens at the bounds.
 #[test]
 fn little_room_and_small_slices() {

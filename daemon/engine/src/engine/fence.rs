@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use nlb_protocol::frame::State;
-use nlb_protocol::{NodeId, PinVersion};
+use nlb_protocol::{NodeId, PinVersion, Sequence};
 
 use super::Engine;
 use super::machine::{self, Event};
@@ -12,6 +12,7 @@ use super::membership::Unheard;
 use super::peers::{Peer, later16};
 use super::restart::Restart;
 use crate::notice::FenceCause;
+use crate::time::Time;
 
 impl Engine {
     /// R6: whether the node has sent nothing for so long that it has no right left. A node that
@@ -194,10 +195,14 @@ impl Engine {
             return Some(FenceCause::ForeignSeed(node));
         }
         let fresh = self.now.since(peer.heard) < timing.heartbeat * 2;
-        let stale =
-            self.sender.sent_at(acked).is_none_or(|sent| self.now.since(sent) >= timing.rights());
-        (fresh && stale && self.sender.last_left().is_some())
+        (fresh && self.is_stale(acked, self.now) && self.sender.last_left().is_some())
             .then_some(FenceCause::StaleAcknowledgement(node))
+    }
+
+    /// Whether whoever acknowledges this heartbeat has not heard this node for *rights*.
+    pub(super) fn is_stale(&self, acked: Sequence, now: Time) -> bool {
+        let rights = self.config.timing.rights();
+        self.sender.sent_at(acked).is_none_or(|sent| now.since(sent) >= rights)
     }
 
     /// How long a peer may be heard before it must hear this node. One that takes up a life speaks

@@ -265,7 +265,7 @@ impl Engine {
     /// Whether there is work that only waits for its time.
     pub(super) fn is_working(&self) -> bool {
         let closing = self.leave.is_closing() && !self.clients.is_empty();
-        let settling = self.peers.iter().any(|(_, peer)| !peer.pins.twice.is_empty());
+        let settling = self.peers.iter().any(|(_, peer)| peer.is_to_settle());
         (self.moving.is_walking() || closing || settling) && !self.is_backed_up()
     }
 }

@@ -70,6 +70,12 @@ impl Peer {
         self.acked.is_some()
     }
 
+    /// Whether it is time to decide who goes on with clients that both keep (SPEC 6.7.7). Whoever
+    /// does not hear this node may be about to give up its own.
+    pub(super) fn is_to_settle(&self) -> bool {
+        !self.pins.twice.is_empty() && self.hears_us() && self.pins.holds(self.says.pin_version)
+    }
+
     /// Whether its next process has begun to go on with its life (SPEC 6.11.3f).
     pub(super) fn takes_up(&self) -> bool {
         takes_up(&self.says)
@@ -256,6 +262,11 @@ impl Peers {
     /// Whether `node` was heard until less than `within` ago.
     pub(super) fn ended_lately(&self, node: NodeId, within: Duration, now: Time) -> bool {
         self.retired.iter().any(|past| past.node == node && now.since(past.ended) < within)
+    }
+
+    /// Whether a life ended here before.
+    pub(super) fn was_dead(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.retired.iter().any(|past| past.node == node && past.incarnation == incarnation)
     }
 
     /// The life of a node that is heard proves itself: others that did before are over for good.

@@ -112,6 +112,11 @@ impl Engine {
             self.count_refusal(refusal);
             return;
         }
+        let known = self.peers.get(node).filter(|peer| peer.incarnation == header.incarnation);
+        let hears = known.is_some_and(Peer::hears_us);
+        // A machine that stood still, its clock too, names whom it heard before that: it has yet
+        // to hear anybody.
+        let acked = acked.filter(|acked| hears || !self.is_stale(*acked, arrival));
         self.counters.heartbeats_received += 1;
         self.note_witness(arrival);
         self.view.see(says.epoch);
@@ -347,10 +352,12 @@ impl Engine {
 
     /// Decides who goes on with clients that a peer keeps and this node too.
     pub(super) fn settle_twice(&mut self) {
-        let complete =
-            |peer: &Peer| !peer.pins.twice.is_empty() && peer.pins.holds(peer.says.pin_version);
-        let nodes: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| complete(peer)).map(|(node, _)| node).collect();
+        let nodes: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_to_settle())
+            .map(|(node, _)| node)
+            .collect();
         for node in nodes {
             let room = self.slice();
             let Some(peer) = self.peers.get_mut(node) else { return };

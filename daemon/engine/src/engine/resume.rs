@@ -9,12 +9,13 @@ use core::time::Duration;
 
 use nlb_protocol::frame::{PeerAck, State};
 use nlb_protocol::ids::MAX_PEERS;
-use nlb_protocol::{Epoch, Incarnation, PinVersion, Sequence, Weight};
+use nlb_protocol::{Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight};
 
 use super::Engine;
 use super::drain::{Drain, Draining};
 use super::kernel::Kernel;
 use super::machine;
+use super::peers::Peer;
 use super::restart::Restart;
 use crate::config::Config;
 use crate::time::Time;
@@ -173,12 +174,26 @@ impl Engine {
     }
 
     /// Whom the node names in its heartbeats: those that it hears, and those that are away, so
-    /// that whoever joins waits for them too.
+    /// that whoever joins waits for them too. Not whoever is back from the dead, once: if its clock
+    /// stood still with it, it does not know that it was dead.
     pub(super) fn named_peers(&self) -> Vec<PeerAck> {
-        let heard = self.peers.iter().map(|(node, peer)| peer.named(node));
+        let heard = self.peers.iter().filter(|(node, peer)| !self.is_back(*node, peer));
+        let heard = heard.map(|(node, peer)| peer.named(node));
         let mut named: Vec<PeerAck> =
             heard.chain(self.still_away().map(|(ack, _)| ack)).take(MAX_PEERS).collect();
         named.sort_by_key(|ack| ack.node);
         named
+    }
+
+    /// Whether a peer was dead, in the life in which it is heard now, and no heartbeat has left
+    /// since.
+    fn is_back(&self, node: NodeId, peer: &Peer) -> bool {
+        self.sender.last_handed().is_none_or(|at| at <= peer.appeared)
+            && self.peers.was_dead(node, peer.incarnation)
+    }
+
+    /// Whether somebody is back who was not told yet.
+    pub(super) fn is_anybody_back(&self) -> bool {
+        self.peers.iter().any(|(node, peer)| self.is_back(node, peer))
     }
 }

@@ -1,7 +1,9 @@
 //! Whole engines talking to each other over a perfect wire. The simulator does the rest.
 
+use core::cell::RefCell;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
+use std::rc::Rc;
 
 use nlb_protocol::frame::{Frame, Header, Information, Load, Message, State};
 use nlb_protocol::{ClusterId, Incarnation, NodeId, Sequence, Weight};
@@ -346,4 +348,55 @@ fn a_stalled_node_reads_what_waits_before_it_takes_itself_for_deaf() {
         }
     }
     assert_eq!(causes, [FenceCause::Deaf]);
+}
+
+/// SPEC 6.3.1, 6.3.4: a hypervisor stopped a machine, and its clock with it.
+#[test]
+fn a_machine_whose_clock_stood_still_gives_up_and_disturbs_nobody() {
+    let mut segment = Segment::new(3);
+    segment.run(SECOND * 2);
+    let mut stood = segment.nodes[0].take().expect("it only stands still");
+    let since = segment.now;
+    segment.run(SECOND * 2);
+    assert_eq!(segment.shares(), [2048, 2048], "others have taken its buckets");
+    // It goes on as if nothing had been.
+    let mut local = since;
+    let heartbeat = loop {
+        stood.handle_timeout(local, local);
+        match stood.poll_transmit(local).map(|transmit| transmit.frame) {
+            Some(frame) if matches!(frame.message, Message::Heartbeat(_)) => break frame,
+            _ => local = local + TICK,
+        }
+    };
+    stood.handle_sent(heartbeat.header.sequence, local);
+    assert_eq!(stood.state(), State::Active);
+    let now = segment.now;
+    for index in [1, 2] {
+        segment.node(index).handle_frame(heartbeat.clone(), now, now);
+    }
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let ear = Rc::clone(&told);
+    segment.wire = Some(Box::new(move |frame, to| {
+        if to == 0 {
+            ear.borrow_mut().push(frame.clone());
+        }
+        true
+    }));
+    segment.run(TICK * 3);
+    assert_eq!(segment.shares(), [2048, 2048], "they go on");
+    for frame in told.take() {
+        stood.handle_frame(frame, local, local);
+    }
+    assert_eq!(stood.state(), State::Fenced);
+    let causes = core::iter::from_fn(|| stood.poll_notice()).filter_map(|notice| match notice {
+        Notice::State { cause, .. } => cause,
+        _ => None,
+    });
+    assert_eq!(causes.collect::<Vec<_>>(), [FenceCause::Unheard(NodeId(2))]);
+    // It did not lose the others, and is back among them soon.
+    segment.nodes[0] = Some(stood);
+    segment.wire = None;
+    segment.run(SECOND * 4);
+    assert_eq!(segment.shares().iter().sum::<usize>(), 4096);
+    assert!(segment.shares().iter().all(|share| *share > 0), "{:?}", segment.shares());
 }

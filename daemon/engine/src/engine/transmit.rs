@@ -75,7 +75,9 @@ impl Engine {
     fn next_heartbeat(&mut self) -> Frame {
         let heartbeat = Message::Heartbeat(self.heartbeat_now());
         let (sequence, frame) = self.frame(heartbeat);
+        let unnamed = self.is_anybody_back();
         self.sender.heartbeat_handed(sequence, self.now);
+        self.sender.dirty |= unnamed;
         self.note_said(sequence);
         self.note_farewell();
         self.note_restart_said();

@@ -10,7 +10,6 @@ use nlb_protocol::frame::State;
 use super::{MS, US, World};
 use crate::check::{Between, Packet, Violation};
 use crate::node::{Node, nanos};
-use crate::schedule::Fault;
 
 impl World {
     /// What lies between two nodes at `since`, and for how long it has been so.
@@ -42,6 +41,9 @@ impl World {
         if self.now < unknown {
             return (Between::Partition, 0);
         }
+        if self.is_behind(one, since) || self.is_behind(other, since) {
+            return (Between::Partition, 0);
+        }
         let changed = self.links.changed(one, other).max(unknown);
         let age = since.saturating_sub(changed);
         let (there, back) = (self.links.joins(one, other), self.links.joins(other, one));
@@ -58,7 +60,7 @@ impl World {
 
     /// How many of a node's heartbeats in a row may be lost, or be overtaken by its next frame,
     /// which is the same. Each takes a heartbeat longer (SPEC 6.9).
-    fn lost_in_a_row(&self) -> u32 {
+    pub(super) fn lost_in_a_row(&self) -> u32 {
         let network = self.schedule.network;
         let overtaken =
             u128::from(network.delay_us) > self.schedule.timing().heartbeat.as_micros() / 10;
@@ -150,12 +152,7 @@ impl World {
         let timing = self.schedule.timing();
         let heartbeats = timing.heartbeat * (1 + self.lost_in_a_row());
         let told = timing.dead_after + timing.grace() + heartbeats + timing.frame_delay();
-        let slow = self.schedule.faults.iter().map(|timed| match timed.fault {
-            Fault::Refuse(_, us) | Fault::Slow(_, us, _) => us,
-            _ => 0,
-        });
-        let flush = self.schedule.kernel.worst_us + slow.max().unwrap_or(0);
-        nanos(told) + (flush * US).min(nanos(timing.lease())) + self.transfer()
+        nanos(told) + self.longest_flush().min(nanos(timing.lease())) + self.transfer()
     }
 
     fn check_moved(&mut self, index: usize, packet: &Packet) {
@@ -179,7 +176,9 @@ impl World {
             self.check.excused.unknown += 1;
         } else if self.spoke_to_nobody(before) {
             self.check.excused.mute += 1;
-        } else if self.between(index, before, at).0 == Between::Nothing {
+        } else if self.between(index, before, at).0 == Between::Nothing
+            && !self.is_behind(before, self.now)
+        {
             let (at, client, nodes) = (self.now, packet.client, (before, index));
             self.tell(index, || format!("TAKES {client} from n{}", before + 1));
             self.check.violations.push(Violation::ClientMoved { at, client, nodes });

@@ -21,6 +21,7 @@ impl World {
             Fault::Boot(node) => self.boot(node - 1),
             Fault::Crash(node) => self.crash(node - 1),
             Fault::Pause { node, us, first } => self.pause(node - 1, us * US, first),
+            Fault::Freeze(node, us) => self.freeze(node - 1, us * US),
             Fault::Weight(node, weight) => {
                 let weight = Weight::new(weight).unwrap_or(Weight::DEFAULT);
                 self.command(node - 1, Command::SetWeight(weight))
@@ -166,6 +167,10 @@ impl World {
         node.paused = None;
         if self.options.mutation == Some(Mutation::StoppedClock) {
             self.nodes[index].stood += self.now - since;
+        }
+        if self.is_behind(index, since) {
+            // In all that time it could not hear what it had missed.
+            self.nodes[index].thawed = self.now;
         }
         self.tell(index, || format!("goes on, {first:?} first"));
         match first {

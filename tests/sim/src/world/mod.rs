@@ -20,6 +20,7 @@ mod attack;
 mod checks;
 mod driver;
 mod faults;
+mod frozen;
 mod links;
 mod restart;
 mod wire;
@@ -50,6 +51,7 @@ enum Event {
     Frame(usize, Rc<Frame>),
     Packet(usize, usize, ClientPacket),
     Client(usize),
+    Thaw(usize),
     Applied(usize, u32),
     Witness(usize, u32),
     Wake(usize, u32, u64),
@@ -109,6 +111,8 @@ pub struct World {
     clients: Vec<Client>,
     links: Links,
     keys: KeyRing,
+    /// What waits in the rings of machines that stand still, by node.
+    rings: Vec<Vec<Event>>,
     /// Frames that somebody recorded.
     recorded: VecDeque<Rc<[u8]>>,
     records: bool,
@@ -134,6 +138,7 @@ impl World {
             clients: Vec::new(),
             links: Links::new(size, schedule.all_paths()),
             keys: KeyRing::insecure(),
+            rings: (0..size).map(|_| Vec::new()).collect(),
             recorded: VecDeque::new(),
             records,
             schedule: schedule.clone(),
@@ -180,6 +185,7 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
+        let Some(event) = self.unless_frozen(event) else { return };
         match event {
             Event::Fault(index) => {
                 let fault = self.schedule.faults[index].fault.clone();
@@ -207,6 +213,7 @@ impl World {
                     self.pump(index);
                 }
             }
+            Event::Thaw(index) => self.thaw(index),
             Event::Wake(index, life, since) => self.wake(index, life, since),
             Event::List(index, life) => self.list(index, life),
             Event::Repair(index, life) => self.repair(index, life),
