@@ -7,7 +7,7 @@ use nlb_protocol::frame::{
     PinSnapshot, PinWant, State,
 };
 use nlb_protocol::ids::MAX_PEERS;
-use nlb_protocol::{Buckets, NodeId, PinVersion};
+use nlb_protocol::{Buckets, NodeId, PinVersion, Sequence};
 
 use super::Engine;
 use super::machine;
@@ -112,11 +112,7 @@ impl Engine {
             self.count_refusal(refusal);
             return;
         }
-        let known = self.peers.get(node).filter(|peer| peer.incarnation == header.incarnation);
-        let hears = known.is_some_and(Peer::hears_us);
-        // A machine that stood still, its clock too, names whom it heard before that: it has yet
-        // to hear anybody.
-        let acked = acked.filter(|acked| hears || !self.is_stale(*acked, arrival));
+        let acked = acked.filter(|acked| self.is_of_this_time(header, *acked, arrival));
         self.counters.heartbeats_received += 1;
         self.note_witness(arrival);
         self.view.see(says.epoch);
@@ -131,6 +127,21 @@ impl Engine {
         }
         self.note_peer_pins(node, arrival);
         self.note_overlap(node);
+    }
+
+    /// Whether a peer hears this node because it acknowledges this heartbeat. A machine that stood
+    /// still, its clock too, names whom it heard before that: it has yet to hear anybody.
+    fn is_of_this_time(&self, header: &Header, acked: Sequence, arrival: Time) -> bool {
+        let known = self.peers.get(header.node);
+        let known = known.filter(|peer| peer.incarnation == header.incarnation);
+        if known.is_some_and(Peer::hears_us) {
+            return true;
+        }
+        if !self.peers.was_dead(header.node, header.incarnation) {
+            return !self.is_stale(acked, arrival);
+        }
+        let back = known.map_or(arrival, |peer| peer.appeared);
+        self.sender.sent_at(acked).is_some_and(|sent| sent > back)
     }
 
     /// A node is heard for the first time, or in a new life.
@@ -370,7 +381,7 @@ impl Engine {
 }
 
 /// Which heartbeat of this node a peer heard last.
-type Acked = Option<nlb_protocol::Sequence>;
+type Acked = Option<Sequence>;
 
 #[cfg(test)]
 mod tests;
