@@ -2,8 +2,8 @@
 //!
 //! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
 //!   `links` and `stage` are its sockets and its queue, `ordered` what it has the kernel do,
-//!   `opener` opens and closes the sockets and `witness` looks for signs of life beside it, `pace`
-//!   for what holds it up, `strangers` keeps who sends what cannot be taken. It runs in a thread of its
+//!   `opener` opens and closes the sockets and `witness` looks for signs of life beside it, `alarm`
+//!   wakes it, `pace` looks for what holds it up, `strangers` keeps who sends what cannot be taken. It runs in a thread of its
 //!   own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
@@ -12,6 +12,7 @@
 //! - `supervisor`, `leave`, `reload`, `host`, `troubles` and `answer` run in the main thread:
 //!   configuration, addresses, management.
 
+mod alarm;
 mod answer;
 mod applier;
 mod asking;

@@ -57,6 +57,19 @@ pub(super) struct Bench {
 }
 
 impl Opener {
+    /// Starts the thread; it ends with the opener. Called by the loop, whose reactor the sockets
+    /// are registered with.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(super) fn start(cluster: &str) -> io::Result<Self> {
+        let (opener, bench) = Self::new();
+        let reactor = Handle::current();
+        let name = format!("{cluster}-links");
+        std::thread::Builder::new().name(name).spawn(move || bench.run(&reactor))?;
+        Ok(opener)
+    }
+
     /// Both sides.
     pub(super) fn new() -> (Self, Bench) {
         let (orders, ordered) = mpsc::channel(ORDERS);
@@ -87,17 +100,6 @@ impl Opener {
 }
 
 impl Bench {
-    /// Starts the thread; it ends with the opener. Called by the loop, whose reactor the sockets
-    /// are registered with.
-    ///
-    /// # Errors
-    /// When there is no thread to be had.
-    pub(super) fn start(self, cluster: &str) -> io::Result<()> {
-        let reactor = Handle::current();
-        let name = format!("{cluster}-links");
-        std::thread::Builder::new().name(name).spawn(move || self.run(&reactor)).map(drop)
-    }
-
     fn run(mut self, reactor: &Handle) {
         while let Some(order) = self.orders.blocking_recv() {
             let done = {

@@ -12,6 +12,7 @@ use nlb_protocol::frame::{Load, State};
 use nlb_record::Begin;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::alarm::Alarm;
 use super::applier::Applier;
 use super::asking::Asking;
 use super::clock::now;
@@ -134,11 +135,10 @@ impl Running {
         };
         let incarnation = random_incarnation().map_err(|error| failed(error.into()))?;
         let mut weigher = Weigher::new(config.weight, config.weight_rules);
-        let weight = weigher.weight();
         let commands = around.tools.commands.clone();
         let checks = Checks::start(&config.name, &config.checks, around.tools, around.reports);
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
-        let engine_config = engine_config(config, around.node, incarnation, weight);
+        let engine_config = engine_config(config, around.node, incarnation, weigher.weight());
         let rules = rules(config, &engine_config, &around.interfaces, around.queue, around.arp);
         let (state, found) = StateFile::open(around.run_dir, config, around.node);
         let goes_on = found.as_ref().and_then(|saved| saved.life).map(|life| life.weight);
@@ -171,8 +171,7 @@ impl Running {
             mac: config.mac,
         };
         let kernel = applier.kernel.clone();
-        let fresh = config.timing.frame_delay();
-        let slow = config.timing.rights() / 2;
+        let (fresh, slow) = (config.timing.frame_delay(), config.timing.rights() / 2);
         let idle = Watch {
             cluster: name.clone(),
             offload: config.offload,
@@ -183,14 +182,14 @@ impl Running {
         let (opened, opening) = oneshot::channel();
         // The future is made in its thread: what it holds stays there.
         let body = move || async move {
-            let stage = match Stage::open(around.queue, addresses.clone(), cluster, seed, fresh) {
-                Ok(stage) => stage,
-                Err(error) => return drop(opened.send(Err(error.into()))),
+            let made = (|| {
+                let stage = Stage::open(around.queue, addresses.clone(), cluster, seed, fresh)?;
+                Ok((stage, Alarm::new()?, Opener::start(&name)?))
+            })();
+            let (stage, alarm, opener) = match made {
+                Ok(made) => made,
+                Err(error) => return drop(opened.send(Err(error))),
             };
-            let (opener, bench) = Opener::new();
-            if let Err(error) = bench.start(&name) {
-                return drop(opened.send(Err(error.into())));
-            }
             let mut links = Links::new(settings, addresses, opener);
             links.set_interfaces(around.interfaces, several);
             let _ = opened.send(Ok(()));
@@ -199,6 +198,7 @@ impl Running {
                 cluster,
                 keys,
                 engine,
+                alarm,
                 heart: around.heart,
                 links,
                 stage,

@@ -14,6 +14,7 @@ use nlb_protocol::frame::{Frame, MAX_FRAME, Message, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::alarm::Alarm;
 use super::clock::now;
 use super::drops::Drops;
 use super::idle::Question;
@@ -54,6 +55,8 @@ pub(super) struct Parts {
     pub(super) keys: KeyRing,
     /// The machine.
     pub(super) engine: Taped,
+    /// Wakes at the engine's deadlines.
+    pub(super) alarm: Alarm,
     /// Beats at each turn of the loop.
     pub(super) heart: Heart,
     /// The sockets.
@@ -132,7 +135,6 @@ impl Runtime {
     async fn wait(&mut self, requests: &mut Vec<ClusterRequest>) {
         let parts = &mut self.parts;
         let due = if self.unsent { now() } else { parts.engine.poll_timeout() };
-        let sleep = tokio::time::sleep(due.since(now()));
         tokio::select! {
             () = parts.links.readable() => {}
             () = parts.stage.readable() => {}
@@ -141,7 +143,7 @@ impl Runtime {
                 // Whoever could ask is gone: so is the daemon.
                 self.ended |= count == 0;
             }
-            () = sleep => {}
+            () = parts.alarm.at(due) => {}
         }
         self.pace.begin(due);
     }
