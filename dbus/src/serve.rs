@@ -69,9 +69,9 @@ pub(crate) struct Served<B> {
     calls: MessageStream,
     signals: BoxStream<'static, Signal>,
     /// What is read.
-    current: Tree,
+    current: Arc<Tree>,
     /// What clients were told of.
-    announced: Tree,
+    announced: Arc<Tree>,
     outbox: Outbox,
     work: JoinSet<Done>,
     /// Calls that wait, by the unique name of the client.
@@ -92,7 +92,7 @@ impl<B: Backend> Served<B> {
         let calls = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
         let signals = backend.signals();
         let state = backend.state().await.unwrap_or_default();
-        let current = Tree::build(&state);
+        let current = Arc::new(Tree::build(&state));
         let flags = RequestNameFlags::empty();
         let reply = connection.request_name_with_flags(NAME, flags).await?;
         let now = Instant::now();
@@ -101,7 +101,7 @@ impl<B: Backend> Served<B> {
             backend,
             calls,
             signals,
-            announced: current.clone(),
+            announced: Arc::clone(&current),
             current,
             outbox: Outbox::default(),
             work: JoinSet::new(),
@@ -160,7 +160,7 @@ impl<B: Backend> Served<B> {
         self.due = self.latest + REFRESH_EVERY;
         // A daemon that does not answer now is asked again.
         let Some(state) = state else { return Ok(()) };
-        self.current = Tree::build(&state);
+        self.current = Arc::new(Tree::build(&state));
         for change in self.current.since(&self.announced) {
             let message = match &change {
                 Change::Removed(path, interface) => reply::removed(path, interface)?,
@@ -175,7 +175,7 @@ impl<B: Backend> Served<B> {
             };
             self.connection.send(&message).await?;
         }
-        self.announced = self.current.clone();
+        self.announced = Arc::clone(&self.current);
         for signal in self.outbox.take() {
             self.connection.send(&reply::happened(&signal)?).await?;
         }
@@ -185,7 +185,7 @@ impl<B: Backend> Served<B> {
     async fn handle_answered(&mut self, answered: Answered) -> zbus::Result<()> {
         let Answered { message, result, property, state } = answered;
         if let Some(state) = state {
-            self.current = Tree::build(&state);
+            self.current = Arc::new(Tree::build(&state));
             self.announce_soon();
         }
         let header = message.header();
