@@ -91,7 +91,11 @@ impl Record {
     /// Takes out of the record what was put back. A record that cannot be written names too much
     /// then, which harms nobody: what is not there is not put back twice.
     pub(super) fn forget(&mut self, edit: impl FnOnce(&mut Changes)) {
+        let before = self.changes.clone();
         edit(&mut self.changes);
+        if self.changes == before {
+            return;
+        }
         if let Err(error) = save(&self.path, &self.changes) {
             tracing::warn!(path = %self.path.display(), %error, "the record names too much");
         }
