@@ -95,14 +95,21 @@ impl PacketSocket {
 
     /// The next frame, if one waits.
     pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<LinkEvent>> {
-        // The second, direct question is for when the reactor has not yet looked.
-        match sys::try_read(&self.fd, |socket| receive(socket, buffer)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other.map(Some),
-        }
-        match receive(self.fd.get_ref(), buffer) {
+        let mut asked = false;
+        let read = sys::try_read(&self.fd, |socket| {
+            asked = true;
+            receive(socket, buffer)
+        });
+        let read = match read {
+            // The reactor has not yet looked.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !asked => {
+                receive(self.fd.get_ref(), buffer)
+            }
+            read => read,
+        };
+        match read {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            other => other.map(Some),
+            read => read.map(Some),
         }
     }
 
