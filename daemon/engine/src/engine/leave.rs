@@ -129,7 +129,10 @@ impl Engine {
                 }
             }
             Leave::Withdrawing => {
-                if !self.kernel.is_flushing() {
+                if !self.kernel.is_flushing() && self.has_nothing_to_say() {
+                    self.leave = Leave::Gone;
+                    self.notify(Notice::Left);
+                } else if !self.kernel.is_flushing() {
                     self.leave = Leave::Parting { farewells: FAREWELLS };
                     self.sender.dirty = true;
                 }
@@ -140,6 +143,12 @@ impl Engine {
             }
             Leave::Parting { .. } => {}
         }
+    }
+
+    /// Whether nobody misses this node: it has never spoken, or another machine serves under its id,
+    /// and peers would take this one's last words for the end of that one (SPEC 6.3.8).
+    fn has_nothing_to_say(&self) -> bool {
+        self.abandoned && (self.sender.last_handed().is_none() || self.is_barred())
     }
 
     /// Every bucket has gone: what is left are clients, all pinned here.

@@ -111,6 +111,17 @@ pub(super) enum Refusal {
     Unknown,
 }
 
+/// What shows that a frame is no recording (SPEC 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing does.
+    None,
+    /// It is a heartbeat that acknowledges one of this process.
+    Process,
+    /// It acknowledges one that was sent less than *rights* ago.
+    Present,
+}
+
 /// A life that is not heard any more.
 #[derive(Debug, Clone, Hash)]
 struct Past {
@@ -120,8 +131,9 @@ struct Past {
     last: Sequence,
     /// It had proved itself.
     proven: bool,
-    /// It had, and then another life of the node did: it never comes back. (One that had not may
-    /// be the later one, on a way that works in one direction only.)
+    /// It had, and then another life of the node did: it comes back only if it is of the present,
+    /// and the other one has gone. (One that had not may be the later one, on a way that works in
+    /// one direction only.)
     over: bool,
     ended: Time,
 }
@@ -160,9 +172,9 @@ impl Peers {
         self.map.is_empty()
     }
 
-    /// Whether a frame with this header may be used (SPEC 5.3). `proven`: it is a heartbeat that
-    /// names this node's life, which no recording from before that life can.
-    pub(super) fn check(&self, header: &Header, proven: bool) -> Result<(), Refusal> {
+    /// Whether a frame with this header may be used (SPEC 5.3). `proof`: what shows that it is no
+    /// recording.
+    pub(super) fn check(&self, header: &Header, proof: Proof) -> Result<(), Refusal> {
         if let Some(peer) = self.map.get(&header.node)
             && peer.incarnation == header.incarnation
         {
@@ -173,13 +185,16 @@ impl Peers {
             .iter()
             .find(|past| past.node == header.node && past.incarnation == header.incarnation);
         match past {
-            Some(past) if past.over => return Err(Refusal::OldIncarnation),
+            // Two machines of one id: the other one has gone, this one is still there.
+            Some(past) if past.over && (proof != Proof::Present || self.contains(header.node)) => {
+                return Err(Refusal::OldIncarnation);
+            }
             Some(past) if header.sequence <= past.last => return Err(Refusal::Replayed),
             _ => {}
         }
         match self.map.get(&header.node) {
             // Another life of a node that is heard: believed when it proves itself.
-            Some(_) if !proven => Err(Refusal::Unknown),
+            Some(_) if proof == Proof::None => Err(Refusal::Unknown),
             Some(_) => Ok(()),
             None if self.map.len() >= MAX_PEERS => Err(Refusal::TooMany),
             None => Ok(()),

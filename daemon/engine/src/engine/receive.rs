@@ -11,7 +11,7 @@ use nlb_protocol::{Buckets, NodeId, PinVersion, Sequence};
 
 use super::Engine;
 use super::machine;
-use super::peers::{Peer, Refusal, incarnation_low, later16, takes_up};
+use super::peers::{Peer, Proof, Refusal, incarnation_low, later16, takes_up};
 use super::replica::{Changes, Replica};
 use crate::notice::Notice;
 use crate::time::Time;
@@ -67,7 +67,7 @@ impl Engine {
 
     /// Whether a frame that is no heartbeat may be used; if so, its number is used up.
     fn accept(&mut self, header: &Header, pins: bool, arrival: Time) -> bool {
-        let verdict = self.peers.check(header, false);
+        let verdict = self.peers.check(header, Proof::None);
         let known = self.peers.get_mut(header.node);
         match (verdict, known) {
             (Ok(()), Some(peer)) if peer.incarnation == header.incarnation => {
@@ -107,8 +107,12 @@ impl Engine {
         let named = says.peers.iter().find(names_us).map(|ack| ack.sequence_low);
         let acked = named.map(|sequence| self.sender.acknowledged(sequence));
         // Nobody has recorded a heartbeat that acknowledges one of this process.
-        let proven = acked.is_some_and(|acked| acked >= self.sender.first());
-        if let Err(refusal) = self.peers.check(header, proven) {
+        let proof = match acked.filter(|acked| *acked >= self.sender.first()) {
+            Some(acked) if !self.is_stale(acked, arrival) => Proof::Present,
+            Some(_) => Proof::Process,
+            None => Proof::None,
+        };
+        if let Err(refusal) = self.peers.check(header, proof) {
             self.count_refusal(refusal);
             return;
         }
@@ -122,7 +126,7 @@ impl Engine {
         } else {
             self.update_peer(header, says, acked, arrival);
         }
-        if proven {
+        if proof != Proof::None {
             self.peers.prove(node);
         }
         self.note_peer_pins(node, arrival);

@@ -10,6 +10,7 @@ use nlb_protocol::frame::{Frame, State};
 use super::super::Engine;
 use super::super::tests::{Segment, config};
 use crate::config::Config;
+use crate::manage::Command;
 use crate::notice::{FenceCause, Notice};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +67,45 @@ fn a_clone_ousts_nobody_who_serves() {
     // It takes over when the first is gone.
     segment.nodes[0] = None;
     segment.run(SECOND * 5);
+    assert_eq!(segment.shares(), [2048, 2048]);
+}
+
+/// Nor when it is told to leave: peers would take its last words for the end of the other.
+#[test]
+fn a_clone_that_leaves_goes_without_a_word() {
+    for after in [0, 50, 5000].map(Duration::from_millis) {
+        let mut segment = Segment::of([life(1, 9), life(2, 7)].into_iter(), Segment::new(0).now);
+        segment.run(SECOND * 3);
+        let now = segment.now;
+        segment.nodes.push(Some(Engine::new(life(1, 8), now)));
+        segment.run(after);
+        let now = segment.now;
+        assert!(segment.node(2).handle_command(Command::Leave, now).is_ok());
+        segment.run(SECOND * 3);
+        let left = |notice: &(usize, Notice)| *notice == (2, Notice::Left);
+        assert!(segment.notices.iter().any(left), "{after:?}");
+        segment.notices.retain(|(index, _)| *index != 2);
+        assert_eq!(fences(&segment), 0, "{after:?}");
+        assert_eq!(segment.shares(), [2048, 2048, 0], "{after:?}");
+    }
+}
+
+/// A copy serves while the machine stands still. When the copy has gone, the machine is heard again,
+/// whoever had proved to be the later one.
+#[test]
+fn a_machine_is_back_when_the_clone_that_stood_in_for_it_has_gone() {
+    let mut segment = Segment::of([life(1, 9), life(2, 7)].into_iter(), Segment::new(0).now);
+    segment.run(SECOND * 3);
+    let stopped = segment.nodes[0].take();
+    let now = segment.now;
+    segment.nodes.push(Some(Engine::new(life(1, 8), now)));
+    segment.run(SECOND * 5);
+    assert_eq!(segment.shares(), [2048, 2048], "the clone serves");
+    segment.nodes[0] = stopped;
+    segment.run(SECOND * 3);
+    assert_eq!(segment.shares(), [0, 2048, 2048], "it goes on serving");
+    segment.nodes[2] = None;
+    segment.run(SECOND * 6);
     assert_eq!(segment.shares(), [2048, 2048]);
 }
 
