@@ -41,6 +41,7 @@ fn not_all_is_well() {
     cluster.pins = 3;
     cluster.held = 1;
     cluster.insecure = true;
+    cluster.ordinary_priority = true;
     cluster.weight_problem = Some("/usr/lib/load: timed out; the weight is 100".into());
     cluster.drops.insert("bad_tag".into(), 12);
     cluster.drops.insert("own_node_id".into(), 1);
@@ -82,6 +83,7 @@ nlb0: NOT all is well.
   ! 1366 of 4096 buckets are served by nobody
   ! another machine has this node's id
   - no key: anybody on the segment can join or disturb the cluster
+  - heartbeats have no priority here: work that keeps the processors busy can cost this node its rights (docs/tuning.md)
   - 12 frames under another key were dropped, none lately
   - the weight does not follow the load: /usr/lib/load: timed out; the weight is 100
   - two nodes accepted the same buckets 2 times since the start

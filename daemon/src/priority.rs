@@ -123,7 +123,7 @@ fn take(priority: Priority) -> io::Result<()> {
     let own = gettid();
     if let Some(socket) = GIVER.get() {
         return giver::ask(socket, own, priority).inspect_err(|error| {
-            tracing::warn!(socket = %socket.display(), %error, "nobody is there to give priority");
+            tracing::debug!(socket = %socket.display(), %error, "nobody is there to give priority");
         });
     }
     match priority {
@@ -131,6 +131,14 @@ fn take(priority: Priority) -> io::Result<()> {
         Priority::Favoured if STARTER.get().is_some() => set_policy(own, libc::SCHED_OTHER, 0),
         priority => give(own, priority),
     }
+}
+
+/// Whether the calling thread comes before ordinary ones.
+#[must_use]
+pub fn is_realtime() -> bool {
+    // SAFETY: no pointers.
+    let policy = unsafe { libc::sched_getscheduler(0) };
+    matches!(policy & !libc::SCHED_RESET_ON_FORK, libc::SCHED_RR | libc::SCHED_FIFO)
 }
 
 /// Gives a thread its priority.

@@ -163,6 +163,7 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("Mac", cluster.mac.as_str())
         .with("Ethertype", cluster.ethertype)
         .with("Insecure", cluster.insecure)
+        .with("OrdinaryPriority", cluster.ordinary_priority)
         .with("HeartbeatMs", cluster.heartbeat_ms)
         .with("DeadAfterMs", cluster.dead_after_ms)
         .with("Weight", cluster.weight)

@@ -41,6 +41,7 @@ pub struct Cluster {
     pub mac: String,
     pub ethertype: u16,
     pub insecure: bool,
+    pub ordinary_priority: bool,
     pub heartbeat_ms: u32,
     pub dead_after_ms: u32,
     pub weight: u16,

@@ -57,6 +57,8 @@ pub struct Cluster {
     pub ethertype: u16,
     /// Whether the cluster runs without a key.
     pub insecure: bool,
+    /// Whether heartbeats have no priority over other work on this node.
+    pub ordinary_priority: bool,
     pub heartbeat_ms: u64,
     pub dead_after_ms: u64,
     /// Where this node's weight comes from.

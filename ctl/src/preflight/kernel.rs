@@ -96,7 +96,22 @@ pub(super) async fn findings(root: &Path) -> Vec<Finding> {
     }
     findings.push(queue().await);
     findings.push(dummy().await);
+    findings.extend(priority().await);
     findings
+}
+
+/// Whether heartbeats can come before other work: containers often have no right to that.
+async fn priority() -> Option<Finding> {
+    let topic = "priority";
+    match run("chrt", &["--rr", "1", "true"], "").await {
+        Ok(_) => Some(Finding::ok(topic, "heartbeats can have priority over other work")),
+        Err(Tool::Missing) => None,
+        Err(Tool::Refused(why)) => {
+            let found = format!("nobody here may give heartbeats priority over other work: {why}");
+            let todo = "give the container CAP_SYS_NICE, or keep processors free: docs/tuning.md";
+            Some(Finding::warn(topic, found, todo))
+        }
+    }
 }
 
 /// How new clients get to user space.

@@ -228,6 +228,11 @@ fn remarks(cluster: &Cluster) -> Vec<String> {
     if cluster.insecure {
         remarks.push("no key: anybody on the segment can join or disturb the cluster".to_owned());
     }
+    if cluster.ordinary_priority {
+        let text = "heartbeats have no priority here: work that keeps the processors busy can \
+                    cost this node its rights (docs/tuning.md)";
+        remarks.push(text.to_owned());
+    }
     let wrong_key = cluster.drops.get("bad_tag").copied().unwrap_or(0);
     if cluster.strangers.iter().any(|stranger| stranger.kind == "other-key") {
         remarks.push("has every server the same key file? nlbctl key export".to_owned());

@@ -56,6 +56,7 @@ pub(crate) fn status() -> Status {
             mac: "02:4e:4c:42:00:01".into(),
             ethertype: 0x88b5,
             insecure: false,
+            ordinary_priority: false,
             heartbeat_ms: 100,
             dead_after_ms: 1000,
             weight_mode: "loadavg".into(),

@@ -196,6 +196,7 @@ impl Supervisor {
             facts.lost = lost.unwrap_or_default();
             facts.unused = self.unused(&running.config, &interfaces);
             facts.strangers.clone_from(&view.strangers);
+            facts.ordinary_priority = view.ordinary;
             facts.observed = self.observed.get(&facts.name).cloned().unwrap_or_default();
             StatusView { facts, snapshot: view.snapshot.clone() }
         });

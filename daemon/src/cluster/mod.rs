@@ -3,7 +3,8 @@
 //! - `runtime` is the loop: wait, feed, flush; `taped` is the engine in it, and what records it;
 //!   `links` and `stage` are its sockets and its queue, `ordered` what it has the kernel do,
 //!   `opener` opens and closes the sockets and `witness` looks for signs of life beside it, `alarm`
-//!   wakes it, `pace` looks for what holds it up, `strangers` keeps who sends what cannot be taken. It runs in a thread of its
+//!   wakes it, `pace` looks for what holds it up, `standing` for whether it comes before other
+//!   work, `strangers` keeps who sends what cannot be taken. It runs in a thread of its
 //!   own for each cluster.
 //! - `applier` is the thread that the rules are applied in; `idle` is one for each cluster that
 //!   looks for clients that are not in use any more.
@@ -34,6 +35,7 @@ mod runtime;
 mod service;
 mod settings;
 mod stage;
+mod standing;
 mod state;
 mod strangers;
 mod supervisor;

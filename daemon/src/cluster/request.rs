@@ -77,6 +77,16 @@ pub(super) struct ClusterView {
     pub(super) strangers: Vec<Stranger>,
     /// The task has ended for a restart: until when the kernel may go on alone.
     pub(super) held: Option<Time>,
+    /// The task is known to have no priority over others.
+    pub(super) ordinary: bool,
+}
+
+impl ClusterView {
+    /// Of a task that has not begun yet.
+    pub(super) fn first(snapshot: Snapshot) -> Self {
+        let (drops, strangers) = (BTreeMap::new(), Vec::new());
+        Self { snapshot, drops, strangers, held: None, ordinary: false }
+    }
 }
 
 /// One event of a cluster, on its way to the log and to whoever follows.

@@ -157,9 +157,7 @@ impl Running {
         }
         engine.handle_settings(shared(config));
         let snapshot = engine.snapshot(now());
-        let first =
-            ClusterView { snapshot, drops: BTreeMap::new(), strangers: Vec::new(), held: None };
-        let (view, views) = watch::channel(Arc::new(first));
+        let (view, views) = watch::channel(Arc::new(ClusterView::first(snapshot)));
         let (ready, is_ready) = oneshot::channel();
         applier.register(&config.name, requests.clone()).await;
         let (name, cluster, keys) = (config.name.clone(), config.id, config.keys.ring());

@@ -25,6 +25,7 @@ use super::reading;
 use super::request::{ClusterEvent, ClusterRequest, ClusterView, What};
 use super::settings::rule_interfaces;
 use super::stage::Stage;
+use super::standing::Standing;
 use super::state::StateFile;
 use super::strangers::Strangers;
 use super::taped::Taped;
@@ -91,6 +92,7 @@ pub(super) struct Runtime {
     unsent: bool,
     ended: bool,
     pace: Pace,
+    standing: Standing,
 }
 
 impl Runtime {
@@ -106,6 +108,7 @@ impl Runtime {
             unsent: false,
             ended: false,
             pace: Pace::new(slow),
+            standing: Standing::new(now()),
         }
     }
 
@@ -309,6 +312,8 @@ impl Runtime {
         }
         let now = now();
         if now.since(self.published) >= PUBLISH_EVERY {
+            let words = self.standing.look(now);
+            words.into_iter().for_each(|words| self.say("ordinary-priority", words.to_owned()));
             self.publish(now);
         }
     }
@@ -378,7 +383,8 @@ impl Runtime {
         drops.insert("queue_malformed", self.parts.stage.malformed());
         let held = self.parts.engine.held();
         let strangers = self.strangers.now(now);
-        let view = Arc::new(ClusterView { snapshot, drops, strangers, held });
+        let ordinary = self.standing.is_ordinary();
+        let view = Arc::new(ClusterView { snapshot, drops, strangers, held, ordinary });
         self.parts.views.send_replace(view);
     }
 }

@@ -194,6 +194,7 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         mac: facts.mac.to_string(),
         ethertype: facts.ethertype,
         insecure: facts.insecure,
+        ordinary_priority: facts.ordinary_priority,
         heartbeat_ms: short(facts.timing.heartbeat),
         dead_after_ms: short(facts.timing.dead_after),
         weight: weight.map(Weight::get).unwrap_or_default(),

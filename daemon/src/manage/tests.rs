@@ -66,6 +66,7 @@ fn status() -> StatusView {
             mac: MacAddr([2, 0x4e, 0x4c, 0x42, 0, 1]),
             ethertype: 0x88b5,
             insecure: false,
+            ordinary_priority: false,
             timing: Timing::default(),
             weight: WeightSource::LoadAverage,
             weight_problem: None,

@@ -99,6 +99,8 @@ pub struct ClusterFacts {
     pub unused: Vec<Unused>,
     /// Who sends frames that cannot be taken.
     pub strangers: Vec<Stranger>,
+    /// Whether heartbeats have no priority over other work, as far as that is known.
+    pub ordinary_priority: bool,
 }
 
 impl ClusterFacts {
@@ -127,6 +129,7 @@ impl ClusterFacts {
             lost: Vec::new(),
             unused: Vec::new(),
             strangers: Vec::new(),
+            ordinary_priority: false,
         }
     }
 }
