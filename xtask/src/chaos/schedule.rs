@@ -129,6 +129,11 @@ impl Fault {
         }
     }
 
+    /// Whether others must be there for it.
+    const fn hands_over(&self) -> bool {
+        matches!(self, Self::Drain(_) | Self::Restart(_) | Self::Leave(_))
+    }
+
     /// Whether the server is out of service meanwhile.
     const fn takes_out(&self) -> bool {
         matches!(
@@ -255,7 +260,11 @@ fn fits(plan: &[Planned], new: &Planned) -> bool {
     let busy = |server: usize| {
         let crashed = Fault::Crash(server);
         plan.iter().any(|old| old.fault == crashed && old.to + back > new.from)
-            || meanwhile.iter().any(|old| old.fault.server() == Some(server) && old.to > new.from)
+            || meanwhile.iter().any(|old| {
+                // Whoever is not back yet knows of nobody to hand over to.
+                let free = if new.fault.hands_over() { old.to + back } else { old.to };
+                old.fault.server() == Some(server) && free > new.from
+            })
     };
     if new.fault.server().is_some_and(busy) {
         return false;

@@ -110,14 +110,20 @@ impl World {
                 self.check.excused.mute += 1;
                 true
             }
+            // It waited in a machine that stood still, and knew no better.
+            Between::Nothing if self.is_behind(second, at) || self.is_behind(first.0, first.1) => {
+                self.check.excused.partition += 1;
+                true
+            }
             Between::Nothing => false,
             Between::Partition => {
                 self.check.excused.partition += 1;
                 true
             }
             Between::OneWay => {
-                // Whoever begins beside a cut is one that it concerns.
-                let began = self.nodes[second].began.max(self.nodes[first.0].began);
+                // Whoever begins beside a cut is one that it concerns, and whoever goes on there.
+                let began = |index: usize| self.nodes[index].began.max(self.nodes[index].thawed);
+                let began = began(second).max(began(first.0));
                 self.one_way(age.min(sent.saturating_sub(began)))
             }
         };
@@ -249,8 +255,8 @@ impl World {
             return;
         }
         let long = self.unit() * 3 / 2;
-        // Whoever goes on with an earlier life has yet to listen.
-        let began = self.nodes[index].booted;
+        // Whoever goes on with an earlier life, or after its clock stood still, has yet to listen.
+        let began = self.nodes[index].booted.max(self.nodes[index].thawed);
         let alone = self.nodes.iter().enumerate().all(|(other, node)| {
             // One that restarts counts until its hold is over.
             let since = node.stopped.max(node.held_until).max(began);
