@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Start;
 
 /// Which lines there are and what they mean. Raised when that changes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A line and its time.
 pub type Timed = (Time, Line);

@@ -87,7 +87,10 @@ fn finish(world: &mut World, served: &mut (u64, u64)) -> u64 {
         schedule.network.delay_us = schedule.network.delay_us.min(51);
     }
     // Who is on the way out gets there; if too few are left, others start.
-    sample(world, world.last_fault.max(world.now), served);
+    while world.now < world.last_fault && world.check.violations.is_empty() {
+        // One may have waited for a machine that stands still.
+        sample(world, world.last_fault, served);
+    }
     for node in 1..=world.nodes.len() {
         let up = world.nodes.iter().filter(|node| node.engine.is_some()).count();
         if up < world.schedule.min_members {

@@ -34,6 +34,7 @@ pub struct Vm {
     pub name: String,
     qemu: Child,
     agent: BufReader<UnixStream>,
+    monitor: BufReader<UnixStream>,
     console: PathBuf,
 }
 
@@ -54,7 +55,11 @@ impl Vm {
         switch.ip(&format!(
             "tuntap add {tap} mode tap\nlink set {tap} master br0\nlink set {tap} up"
         ))?;
-        let (socket, console) = (folder.join("agent"), folder.join("console"));
+        let (agent, console) = (folder.join("agent"), folder.join("console"));
+        let monitor = folder.join("monitor");
+        let socket = |id: &str, path: &Path| {
+            format!("socket,id={id},path={},server=on,wait=off", path.display())
+        };
         let root = format!("if=virtio,format=raw,snapshot=on,file={}", image.disk.display());
         let payload = format!("if=virtio,format=raw,readonly=on,file={}", disk.display());
         let card = format!("virtio-net-pci,netdev=n,mac={}", server_mac(number));
@@ -72,19 +77,48 @@ impl Vm {
             .args(["-append", &boot, "-drive", &root, "-drive", &payload])
             .args(["-netdev", &format!("tap,id=n,ifname={tap},script=no,downscript=no")])
             .args(["-device", &card, "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
-            .args([
-                "-chardev",
-                &format!("socket,id=a,path={},server=on,wait=off", socket.display()),
-            ])
+            .args(["-chardev", &socket("m", &monitor), "-mon", "chardev=m,mode=control"])
+            .args(["-chardev", &socket("a", &agent)])
             .args(["-device", "virtserialport,chardev=a,name=org.qemu.guest_agent.0"])
             .args(["-serial", &format!("file:{}", console.display())])
             .stdin(Stdio::null());
         let qemu = switch.spawn(qemu)?;
-        let agent = wait_for("qemu", ANSWER, || {
-            UnixStream::connect(&socket).map_err(|error| error.to_string())
-        })?;
-        agent.set_read_timeout(Some(ANSWER))?;
-        Ok(Self { name, qemu, agent: BufReader::new(agent), console })
+        let connect = |path: &Path| -> Result<BufReader<UnixStream>> {
+            let stream = wait_for("qemu", ANSWER, || {
+                UnixStream::connect(path).map_err(|error| error.to_string())
+            })?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            Ok(BufReader::new(stream))
+        };
+        let (agent, mut monitor) = (connect(&agent)?, connect(&monitor)?);
+        monitor.read_line(&mut String::new()).context("the monitor's greeting")?;
+        let mut vm = Self { name, qemu, agent, monitor, console };
+        vm.order("qmp_capabilities")?;
+        Ok(vm)
+    }
+
+    /// Has the hypervisor stop the machine for so long, and its clock with it.
+    ///
+    /// # Errors
+    /// When qemu refuses.
+    pub fn stand_still(&mut self, long: Duration) -> Result<()> {
+        self.order("stop")?;
+        std::thread::sleep(long);
+        self.order("cont")
+    }
+
+    /// An order to qemu, which tells of events between its answers.
+    fn order(&mut self, order: &str) -> Result<()> {
+        writeln!(self.monitor.get_ref(), "{}", json!({ "execute": order }))?;
+        loop {
+            let mut line = String::new();
+            self.monitor.read_line(&mut line).with_context(|| format!("{}: {order}", self.name))?;
+            let said: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            ensure!(said["error"].is_null(), "{}: {order}: {}", self.name, said["error"]);
+            if !said["return"].is_null() {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until the agent answers and all units are up.

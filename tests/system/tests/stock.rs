@@ -113,10 +113,32 @@ fn used(lab: &Lab, vms: &mut [Vm]) -> Result<()> {
     let sum = Summary::of(&load.finish()?);
     println!("restart: {sum}");
     ensure!(sum.failed == 0 && sum.servers.len() == 3, "{sum}");
+    stands_still(vms)?;
 
     vms[2].sh("apt-get purge -y nlbd")?;
     let left = vms[2].sh("ls -d /etc/nlbd /run/nlbd 2>/dev/null; nft list ruleset; true")?;
     ensure!(!left.contains("nlb"), "left behind: {left}");
+    Ok(())
+}
+
+/// A hypervisor stops a machine, clock and all, for longer than others wait for it. It finds that
+/// out and gives up; nobody else does (SPEC 6.9).
+fn stands_still(vms: &mut [Vm]) -> Result<()> {
+    let fences = |vms: &mut [Vm]| -> Result<Vec<usize>> {
+        let said = |vm: &mut Vm| vm.sh("journalctl -u nlbd -o cat");
+        let fences = |text: String| text.matches("this node is fenced, was").count();
+        vms.iter_mut().map(|vm| said(vm).map(fences)).collect()
+    };
+    let before = fences(vms)?;
+    vms[0].stand_still(Duration::from_secs(5))?;
+    wait_for("the machine to find out", SETTLES, || match fences(vms) {
+        Ok(after) if after[0] > before[0] => Ok(()),
+        other => Err(format!("{before:?}, then {other:?}")),
+    })?;
+    settled(vms)?;
+    let after = fences(vms)?;
+    println!("stood still: fenced {before:?} times before, {after:?} after");
+    ensure!(after[1..] == before[1..], "others fenced: {before:?}, {after:?}");
     Ok(())
 }
 

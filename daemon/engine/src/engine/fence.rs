@@ -146,7 +146,8 @@ impl Engine {
             return Some(cause);
         }
         let joined = self.now.since(self.membership.joining_since);
-        if self.state == State::Joining && joined < timing.dead_after {
+        // It may have listened for dead-after before it spoke.
+        if self.state == State::Joining && joined < timing.dead_after + timing.grace() {
             return None;
         }
         // Whoever leaves does not say any more whom it keeps to those whom it does not hear.

@@ -334,6 +334,7 @@ impl Engine {
             State::Joining | State::Restarting => {
                 note(self.membership.joining_since + timing.heartbeat * 2);
                 note(self.membership.joining_since + timing.dead_after);
+                note(self.membership.joining_since + timing.dead_after + timing.grace());
                 if let Some((at, _)) = self.membership.said {
                     note(at + timing.dead_after + timing.heartbeat);
                 }

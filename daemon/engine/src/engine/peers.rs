@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) latest: u16,
     /// When the first one of this life, or of the process that goes on with it, arrived.
     pub(super) appeared: Time,
+    /// If it was dead before in this life: when it was heard again.
+    pub(super) back: Option<Time>,
     /// The latest heartbeat.
     pub(super) says: Heartbeat,
     /// How many buckets it shows.
@@ -295,8 +297,8 @@ impl Peers {
 
 image! {
     Peer {
-        incarnation, sequence, heartbeat_sequence, heard, seen, lively, latest, appeared, says, shows,
-        strangers, acked, proven, overlap, name, software, load, pins, holds,
+        incarnation, sequence, heartbeat_sequence, heard, seen, lively, latest, appeared, back, says,
+        shows, strangers, acked, proven, overlap, name, software, load, pins, holds,
     }
 }
 image! { Past { node, incarnation, last, proven, over, ended } }

@@ -137,15 +137,16 @@ impl Engine {
     /// still, its clock too, names whom it heard before that: it has yet to hear anybody.
     fn is_of_this_time(&self, header: &Header, acked: Sequence, arrival: Time) -> bool {
         let known = self.peers.get(header.node);
-        let known = known.filter(|peer| peer.incarnation == header.incarnation);
-        if known.is_some_and(Peer::hears_us) {
-            return true;
+        let back = match known.filter(|peer| peer.incarnation == header.incarnation) {
+            Some(peer) if peer.hears_us() => return true,
+            Some(peer) => peer.back,
+            None => self.peers.was_dead(header.node, header.incarnation).then_some(arrival),
+        };
+        match back {
+            Some(back) => self.sender.sent_at(acked).is_some_and(|sent| sent > back),
+            // A process that took up a life has itself not spoken yet.
+            None => self.sender.last_left().is_none() || !self.is_stale(acked, arrival),
         }
-        if !self.peers.was_dead(header.node, header.incarnation) {
-            return !self.is_stale(acked, arrival);
-        }
-        let back = known.map_or(arrival, |peer| peer.appeared);
-        self.sender.sent_at(acked).is_some_and(|sent| sent > back)
     }
 
     /// A node is heard for the first time, or in a new life.
@@ -170,6 +171,7 @@ impl Engine {
             lively: arrival,
             latest: sequence.low16(),
             appeared: self.now,
+            back: self.peers.was_dead(node, incarnation).then_some(self.now),
             says,
             shows: 0,
             strangers: Vec::new(),

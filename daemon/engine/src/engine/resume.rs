@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use nlb_protocol::frame::{PeerAck, State};
 use nlb_protocol::ids::MAX_PEERS;
-use nlb_protocol::{Epoch, Incarnation, NodeId, PinVersion, Sequence, Weight};
+use nlb_protocol::{Epoch, Incarnation, PinVersion, Sequence, Weight};
 
 use super::Engine;
 use super::drain::{Drain, Draining};
@@ -177,7 +177,7 @@ impl Engine {
     /// that whoever joins waits for them too. Not whoever is back from the dead, once: if its clock
     /// stood still with it, it does not know that it was dead.
     pub(super) fn named_peers(&self) -> Vec<PeerAck> {
-        let heard = self.peers.iter().filter(|(node, peer)| !self.is_back(*node, peer));
+        let heard = self.peers.iter().filter(|(_, peer)| !self.is_back(peer));
         let heard = heard.map(|(node, peer)| peer.named(node));
         let mut named: Vec<PeerAck> =
             heard.chain(self.still_away().map(|(ack, _)| ack)).take(MAX_PEERS).collect();
@@ -187,13 +187,13 @@ impl Engine {
 
     /// Whether a peer was dead, in the life in which it is heard now, and no heartbeat has left
     /// since.
-    fn is_back(&self, node: NodeId, peer: &Peer) -> bool {
-        self.sender.last_handed().is_none_or(|at| at <= peer.appeared)
-            && self.peers.was_dead(node, peer.incarnation)
+    fn is_back(&self, peer: &Peer) -> bool {
+        let since = |back| self.sender.last_handed().is_none_or(|at| at <= back);
+        peer.back.is_some_and(since)
     }
 
     /// Whether somebody is back who was not told yet.
     pub(super) fn is_anybody_back(&self) -> bool {
-        self.peers.iter().any(|(node, peer)| self.is_back(node, peer))
+        self.peers.iter().any(|(_, peer)| self.is_back(peer))
     }
 }

@@ -111,6 +111,28 @@ fn a_crash_is_repaired_while_the_rights_last() {
     assert!(clients.iter().all(|one| again.contains(one)));
 }
 
+/// A life that was dead once, and came back, goes on after a crash as any other does.
+#[test]
+fn a_life_that_was_dead_once_is_repaired_too() {
+    let mut segment = Segment::new(3);
+    segment.run(SECOND * 2);
+    let stopped = segment.nodes[1].take();
+    segment.run(SECOND * 2);
+    segment.nodes[1] = stopped;
+    segment.run(SECOND * 4);
+    assert_eq!(segment.node(1).state(), State::Active, "it was fenced, and is back");
+    let clients = kept(&mut segment, 1);
+    let saved = segment.node(1).saved();
+    segment.nodes[1] = None;
+    segment.run(Duration::from_millis(300));
+    segment.notices.clear();
+    resume(&mut segment, 1, &saved, &clients);
+    segment.run(SECOND);
+    let fenced = |notice: &Notice| matches!(notice, Notice::State { to: State::Fenced, .. });
+    assert!(!segment.notices.iter().any(|(_, notice)| fenced(notice)));
+    assert_eq!(segment.node(1).state(), State::Active);
+}
+
 /// SPEC 6.11.3f: nobody else is there to give a sign that the receiver works, nor was before.
 #[test]
 fn whoever_was_alone_goes_on_alone() {
