@@ -1,7 +1,7 @@
 //! The checkers see: with each of these mistakes made on purpose, some seed fails soon.
 //! `cargo xtask sim --mutations` makes all of them, over more seeds.
 
-use nlb_sim::schedule::Fault;
+use nlb_sim::schedule::{Fault, Schedule};
 use nlb_sim::{Mutation, Options, Scenario, cuts, run, shrink};
 
 fn options(mutation: Option<Mutation>) -> Options {
@@ -51,7 +51,15 @@ fn packets_that_count_from_when_they_were_read() {
 
 #[test]
 fn silence_that_is_judged_before_what_came_was_read() {
-    is_found(Mutation::UnreadSilence, Scenario::Stalls, 20);
+    let kept = include_str!("../kept/silence-is-judged-when-what-waits-was-read.ron");
+    let schedule = Schedule::from_text(kept).expect("it was written by the simulator");
+    assert_eq!(run(&schedule, options(None)).violation, None);
+    assert!(run(&schedule, options(Some(Mutation::UnreadSilence))).violation.is_some());
+}
+
+#[test]
+fn a_machine_that_is_not_told_that_it_was_dead() {
+    is_found(Mutation::NeverTold, Scenario::Frozen, 60);
 }
 
 #[test]
