@@ -38,17 +38,22 @@ impl Engine {
     pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
         let timing = &self.config.timing;
         let peer = self.peers.get(node)?;
+        let unseen = timing.heartbeat + timing.frame_delay();
         // Whether somebody else would have told of a later sign of life.
         let confirmed = self.peers.iter().any(|(other, witness)| {
             other != node && witness.says.state == State::Active && self.is_fresh(witness)
         });
         // One heartbeat more may have left and been lost on every link.
-        let unseen = timing.heartbeat + timing.frame_delay();
         let last = if confirmed { timing.lease() } else { timing.rights() };
         let end = peer.lively + last + unseen;
         if peer.says.state == State::Restarting {
             // Its kernel goes on for so long without it.
             return Some(end.max(self.death(peer) + unseen));
+        }
+        if self.read >= self.death(peer) && self.now.since(peer.lively) < timing.late() {
+            // It is dead here only: others hear it. It finds that out about now, and fences, or
+            // this node does (SPEC 6.8.2c); a kernel that does not follow has its lease.
+            return Some(end.max(self.now + unseen + timing.grace() + timing.lease()));
         }
         Some(end)
     }

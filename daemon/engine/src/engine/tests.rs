@@ -400,3 +400,47 @@ fn a_machine_whose_clock_stood_still_gives_up_and_disturbs_nobody() {
     assert_eq!(segment.shares().iter().sum::<usize>(), 4096);
     assert!(segment.shares().iter().all(|share| *share > 0), "{:?}", segment.shares());
 }
+
+/// SPEC 6.9: who is dead for one node only, and heard by others, may have its rights until it
+/// fences for that (6.8.2c), and its kernel a while longer.
+#[test]
+fn the_clients_of_a_peer_that_others_hear_are_left_alone_until_it_has_fenced() {
+    let mut segment = Segment::new(3);
+    segment.run(SECOND * 2);
+    (0..200).for_each(|client| drop(segment.packet(client, 0x0a00_0000 + client)));
+    let (weight, now) = (Weight::new(30).expect("a weight"), segment.now);
+    assert!(segment.node(0).handle_command(Command::SetWeight(weight), now).is_ok());
+    segment.run(SECOND);
+    // Kept by the second node, in buckets of the first.
+    let kept = |segment: &mut Segment, client: u32| {
+        let verdicts = segment.packet(1000 + client, 0x0a00_0000 + client);
+        verdicts[1] == Verdict::Accept
+    };
+    let clients: Vec<u32> = (0..200).filter(|client| kept(&mut segment, *client)).collect();
+    let moved = |segment: &mut Segment, client: u32| {
+        let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + client));
+        segment.node(0).accepts().contains(nlb_protocol::hash::bucket(address, config(1).seed))
+    };
+    let clients: Vec<u32> = clients.into_iter().filter(|c| moved(&mut segment, *c)).collect();
+    assert!(clients.len() > 5, "{} {:?}", clients.len(), segment.shares());
+    segment.wire =
+        Some(Box::new(|frame, to| !matches!((frame.header.node.0, to), (1, 1) | (2, 0))));
+    let (mut number, mut fenced, mut taken) = (5000, None, None);
+    while taken.is_none() {
+        segment.run(TICK);
+        let now = segment.now;
+        if segment.node(1).state() == State::Fenced {
+            fenced = fenced.or(Some(now));
+        }
+        for client in &clients {
+            number += 1;
+            let verdicts = segment.packet(number, 0x0a00_0000 + client);
+            if verdicts[0] == Verdict::Accept {
+                taken = Some(now);
+            }
+        }
+    }
+    let (fenced, taken) = (fenced.expect("it fenced first"), taken.expect("they were taken"));
+    assert!(taken.since(fenced) >= Timing::default().heartbeat * 2, "{:?}", taken.since(fenced));
+    assert!(taken.since(fenced) < SECOND, "{:?}", taken.since(fenced));
+}
