@@ -202,7 +202,9 @@ impl World {
     /// After a partition a client that two keep goes on with one of them (SPEC 6.7.7): who gives
     /// it up is its keeper no more.
     pub(super) fn check_given_up(&mut self, index: usize, clients: &[IpAddr]) {
-        let mended = self.links.latest_change();
+        // Two that stood still, one after the other, are as far apart as on both sides of a cut.
+        let thawed = self.nodes.iter().map(|node| node.thawed).max().unwrap_or(0);
+        let mended = self.links.latest_change().max(thawed);
         if mended == 0 || self.now - mended > self.unit() * 3 {
             return;
         }
