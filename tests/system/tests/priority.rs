@@ -44,8 +44,13 @@ fn lacks(machine: &Machine) -> Result<()> {
     let status = machine.sh("nlbctl status")?;
     ensure!(status.contains("heartbeats have no priority here"), "{status}");
     let property = "org.nlbd1 /org/nlbd1/cluster/nlb0 org.nlbd1.Cluster OrdinaryPriority";
-    let told = machine.sh(&format!("busctl get-property {property}"))?;
-    ensure!(told.trim() == "b true", "{told}");
+    // The bus is told of what is no event within a second.
+    wait_for("the property", SOON, || {
+        match machine.sh(&format!("busctl get-property {property}")) {
+            Ok(told) if told.trim() == "b true" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })?;
     let failed = machine.sh("systemctl --failed --no-legend")?;
     ensure!(!failed.contains("nlbd"), "{failed}");
     Ok(())
