@@ -245,7 +245,7 @@ impl Draw {
         (bits & self.paths).max(1)
     }
 
-    /// Across every deadline, often just before or behind one.
+    /// For how long something stands still: across every deadline, often just before or behind one.
     fn long(&mut self) -> u64 {
         let unit = self.unit;
         let near = [2, 3, 4, 7, 10, 12][self.rng.index(6)] * unit / 10;
@@ -256,6 +256,7 @@ impl Draw {
         }
     }
 
+    /// A process is stopped.
     fn pause(&mut self, node: usize) {
         let us = self.long();
         let first = [Wake::Packets, Wake::Timer, Wake::Frames][self.rng.index(3)];

@@ -38,12 +38,12 @@ impl Engine {
     pub(super) fn rights_end(&self, node: NodeId) -> Option<Time> {
         let timing = &self.config.timing;
         let peer = self.peers.get(node)?;
+        // One heartbeat more may have left and been lost on every link.
         let unseen = timing.heartbeat + timing.frame_delay();
         // Whether somebody else would have told of a later sign of life.
         let confirmed = self.peers.iter().any(|(other, witness)| {
             other != node && witness.says.state == State::Active && self.is_fresh(witness)
         });
-        // One heartbeat more may have left and been lost on every link.
         let last = if confirmed { timing.lease() } else { timing.rights() };
         let end = peer.lively + last + unseen;
         if peer.says.state == State::Restarting {

@@ -128,16 +128,12 @@ impl Engine {
                     self.abandon_nothing();
                 }
             }
-            Leave::Withdrawing => {
-                if !self.kernel.is_flushing() && self.has_nothing_to_say() {
-                    self.leave = Leave::Gone;
-                    self.notify(Notice::Left);
-                } else if !self.kernel.is_flushing() {
-                    self.leave = Leave::Parting { farewells: FAREWELLS };
-                    self.sender.dirty = true;
-                }
+            Leave::Withdrawing if self.kernel.is_flushing() => {}
+            Leave::Withdrawing if !self.has_nothing_to_say() => {
+                self.leave = Leave::Parting { farewells: FAREWELLS };
+                self.sender.dirty = true;
             }
-            Leave::Parting { farewells: 0 } => {
+            Leave::Withdrawing | Leave::Parting { farewells: 0 } => {
                 self.leave = Leave::Gone;
                 self.notify(Notice::Left);
             }

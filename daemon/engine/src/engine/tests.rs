@@ -127,6 +127,12 @@ impl Segment {
         verdicts.map(|engine| engine.handle_packet(packet, now, now)).collect()
     }
 
+    /// How often anybody fenced.
+    pub(super) fn fences(&self) -> usize {
+        let fenced = |notice: &Notice| matches!(notice, Notice::State { to: State::Fenced, .. });
+        self.notices.iter().filter(|(_, notice)| fenced(notice)).count()
+    }
+
     pub(super) fn shares(&self) -> Vec<usize> {
         self.nodes.iter().flatten().map(|engine| engine.accepts().len()).collect()
     }

@@ -10,7 +10,6 @@ use nlb_protocol::frame::{Frame, State};
 use super::super::Engine;
 use super::super::tests::{Segment, config};
 use crate::config::Config;
-use crate::notice::Notice;
 use crate::packet::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,7 +100,5 @@ fn a_frame_that_strays_across_a_cut_fences_nobody() {
         let answers = segment.packet(1, 77);
         assert_eq!(answers, [Verdict::Accept, Verdict::Accept]);
     }
-    let fenced =
-        |(_, notice): &(usize, Notice)| matches!(notice, Notice::State { to: State::Fenced, .. });
-    assert!(!segment.notices.iter().any(fenced));
+    assert_eq!(segment.fences(), 0);
 }

@@ -35,6 +35,15 @@ fn resume(segment: &mut Segment, index: usize, saved: &Saved, clients: &[u32]) {
     segment.nodes[index] = Some(engine);
 }
 
+/// Dies, and goes on within its rights. What was noticed before that is forgotten.
+fn crash(segment: &mut Segment, index: usize, clients: &[u32]) {
+    let saved = segment.node(index).saved();
+    segment.nodes[index] = None;
+    segment.run(Duration::from_millis(300));
+    segment.notices.clear();
+    resume(segment, index, &saved, clients);
+}
+
 #[test]
 fn a_planned_restart_keeps_the_clients() {
     let mut segment = Segment::new(3);
@@ -122,14 +131,9 @@ fn a_life_that_was_dead_once_is_repaired_too() {
     segment.run(SECOND * 4);
     assert_eq!(segment.node(1).state(), State::Active, "it was fenced, and is back");
     let clients = kept(&mut segment, 1);
-    let saved = segment.node(1).saved();
-    segment.nodes[1] = None;
-    segment.run(Duration::from_millis(300));
-    segment.notices.clear();
-    resume(&mut segment, 1, &saved, &clients);
+    crash(&mut segment, 1, &clients);
     segment.run(SECOND);
-    let fenced = |notice: &Notice| matches!(notice, Notice::State { to: State::Fenced, .. });
-    assert!(!segment.notices.iter().any(|(_, notice)| fenced(notice)));
+    assert_eq!(segment.fences(), 0);
     assert_eq!(segment.node(1).state(), State::Active);
 }
 
@@ -141,16 +145,11 @@ fn whoever_was_alone_goes_on_alone() {
     segment.others = false;
     segment.run(SECOND * 2);
     let clients = kept(&mut segment, 0);
-    let saved = segment.node(0).saved();
-    segment.nodes[0] = None;
-    segment.run(Duration::from_millis(300));
-    segment.notices.clear();
-    resume(&mut segment, 0, &saved, &clients);
+    crash(&mut segment, 0, &clients);
     segment.run(SECOND * 4);
     assert_eq!(segment.node(0).state(), State::Active);
     assert_eq!(kept(&mut segment, 0), clients);
-    let fenced = |notice: &Notice| matches!(notice, Notice::State { to: State::Fenced, .. });
-    assert!(!segment.notices.iter().any(|(_, notice)| fenced(notice)));
+    assert_eq!(segment.fences(), 0);
 }
 
 #[test]

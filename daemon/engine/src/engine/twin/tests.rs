@@ -19,12 +19,6 @@ fn life(node: u64, incarnation: u64) -> Config {
     Config { incarnation: Incarnation(incarnation), ..config(node) }
 }
 
-fn fences(segment: &Segment) -> usize {
-    let fenced =
-        |notice: &&(usize, Notice)| matches!(notice.1, Notice::State { to: State::Fenced, .. });
-    segment.notices.iter().filter(fenced).count()
-}
-
 /// Whoever recorded what a node said in an earlier life, of a lower incarnation, cannot stop it.
 #[test]
 fn a_recording_of_an_earlier_life_is_no_twin() {
@@ -42,13 +36,13 @@ fn a_recording_of_an_earlier_life_is_no_twin() {
     let now = segment.now;
     segment.nodes[0] = Some(Engine::new(life(1, 50), now));
     segment.run(SECOND * 3);
-    let before = fences(&segment);
+    let before = segment.fences();
     for frame in recorded.take() {
         let now = segment.now;
         segment.node(0).handle_frame(frame, now, now);
         segment.run(Duration::from_millis(10));
     }
-    assert_eq!(fences(&segment), before);
+    assert_eq!(segment.fences(), before);
     assert_eq!(segment.node(0).state(), State::Active);
 }
 
@@ -63,7 +57,7 @@ fn a_clone_ousts_nobody_who_serves() {
     segment.run(SECOND * 5);
     assert_eq!(segment.shares(), [2048, 2048, 0]);
     segment.notices.retain(|(index, _)| *index != 2);
-    assert_eq!(fences(&segment), 0);
+    assert_eq!(segment.fences(), 0);
     // It takes over when the first is gone.
     segment.nodes[0] = None;
     segment.run(SECOND * 5);
@@ -85,7 +79,7 @@ fn a_clone_that_leaves_goes_without_a_word() {
         let left = |notice: &(usize, Notice)| *notice == (2, Notice::Left);
         assert!(segment.notices.iter().any(left), "{after:?}");
         segment.notices.retain(|(index, _)| *index != 2);
-        assert_eq!(fences(&segment), 0, "{after:?}");
+        assert_eq!(segment.fences(), 0, "{after:?}");
         assert_eq!(segment.shares(), [2048, 2048, 0], "{after:?}");
     }
 }
