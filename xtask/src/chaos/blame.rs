@@ -1,5 +1,6 @@
 //! Why something happened to a client: which fault explains it, if any does.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -115,10 +116,8 @@ impl Blame<'_> {
             between.filter(|at| *at >= early && *at <= late).chain([early, begun, late]).collect();
         instants.sort_unstable();
         instants.dedup();
-        let mut owners: Vec<usize> =
-            instants.into_iter().filter_map(|at| self.owner(client, at)).collect();
-        owners.sort_unstable();
-        owners.dedup();
+        let owners: BTreeSet<usize> =
+            instants.into_iter().flat_map(|at| self.owners(client, at)).collect();
         // While there is no process nobody admits new clients, who ask again (SPEC 6.11.3g).
         let crash = |server| {
             let here = |done: &&Done| {
@@ -126,10 +125,18 @@ impl Blame<'_> {
             };
             self.done.iter().find(here).map(|done| done.fault.kind().to_owned())
         };
-        owners.into_iter().find_map(|server| {
+        // Whoever takes clients over waits for the word of all, and so for one that is lost or cut off
+        // just then.
+        let held_up = || {
+            let all = 1..=self.cluster.nodes.len();
+            let mut lost = all.filter_map(|server| self.of_server(server, early, begun + took));
+            (owners.len() > 1).then(|| lost.next()).flatten()
+        };
+        let own = owners.iter().find_map(|&server| {
             let known = self.of_packet(server, begun).or_else(|| crash(server));
             known.or_else(|| self.of_server(server, early, begun + took))
-        })
+        });
+        own.or_else(|| held_up().map(|cause| format!("moving, held up by: {cause}")))
     }
 
     /// What it is to the rules that these two answered one packet, sent and answered by the second
@@ -184,12 +191,15 @@ impl Blame<'_> {
         if faults.is_empty() { "no fault".to_owned() } else { faults.join("; ") }
     }
 
-    /// The server that the table of an instant gives a client to.
-    pub(super) fn owner(&self, client: IpAddr, at: Stamp) -> Option<usize> {
-        let active = self.history.active(at);
-        let members: Vec<(usize, u16)> =
-            active.iter().map(|server| (*server, self.weight(*server, at))).collect();
-        self.cluster.owner(client, &members)
+    /// The servers that the tables of an instant give a client to: of all that said that they are
+    /// active, and of those that others still took for alive.
+    pub(super) fn owners(&self, client: IpAddr, at: Stamp) -> BTreeSet<usize> {
+        let owner = |members: Vec<usize>| {
+            let weights: Vec<(usize, u16)> =
+                members.iter().map(|server| (*server, self.weight(*server, at))).collect();
+            self.cluster.owner(client, &weights)
+        };
+        [self.history.active(at), self.history.alive(at)].into_iter().filter_map(owner).collect()
     }
 }
 

@@ -94,17 +94,33 @@ impl History {
         resumed.any(|(at, _)| *at >= from && *at <= from + within)
     }
 
-    /// The servers that were active by their own word just before an instant.
+    /// The servers that were active by their own word at an instant.
     pub(super) fn active(&self, at: Stamp) -> Vec<usize> {
-        let mut states: BTreeMap<usize, &str> = BTreeMap::new();
+        self.said_active(at).into_keys().collect()
+    }
+
+    /// Those of them whom nobody had taken for dead since: one that is stopped or killed says
+    /// nothing more.
+    pub(super) fn alive(&self, at: Stamp) -> Vec<usize> {
+        let mut active = self.said_active(at);
+        active.retain(|server, since| {
+            let mut deaths = self.dead.iter().filter(|(_, dead, _)| dead == server);
+            !deaths.any(|(when, ..)| *when > *since && *when <= at)
+        });
+        active.into_keys().collect()
+    }
+
+    /// Who said last before an instant that it is active, and when.
+    fn said_active(&self, at: Stamp) -> BTreeMap<usize, Stamp> {
+        let mut active = BTreeMap::new();
         for change in self.changes.iter().take_while(|change| change.at <= at) {
-            states.insert(change.server, &change.to);
+            if change.to == "active" {
+                active.insert(change.server, change.at);
+            } else {
+                active.remove(&change.server);
+            }
         }
-        states
-            .into_iter()
-            .filter(|(_, state)| *state == "active")
-            .map(|(server, _)| server)
-            .collect()
+        active
     }
 }
 

@@ -190,10 +190,10 @@ impl Verdict {
             let into = if attempt.server.is_err() { &mut failed } else { &mut waited };
             into.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));
             if cause.is_none() {
-                let owner = blame.owner(attempt.source, attempt.begun);
+                let owners = blame.owners(attempt.source, attempt.begun);
                 let scene = blame.scene(attempt.begun);
                 let words = format!(
-                    "new client without cause: {attempt:?}, {exchange:?}, of {owner:?}; {scene}"
+                    "new client without cause: {attempt:?}, {exchange:?}, of {owners:?}; {scene}"
                 );
                 self.find(&mut shown, words);
             }

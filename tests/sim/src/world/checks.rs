@@ -120,6 +120,10 @@ impl World {
                 self.check.excused.partition += 1;
                 true
             }
+            Between::OneWay if self.knows_nothing(second, first.0) => {
+                self.check.excused.one_way += 1;
+                true
+            }
             Between::OneWay => {
                 // Whoever begins beside a cut is one that it concerns, and whoever goes on there.
                 let began = |index: usize| self.nodes[index].began.max(self.nodes[index].thawed);
@@ -131,6 +135,26 @@ impl World {
             let violation = Violation::AnsweredTwice { at, packet, first, second, between };
             self.check.violations.push(violation);
         }
+    }
+
+    /// Whether one of two leaves, or began anew while the other holds its earlier life for a restart,
+    /// and does not hear that other (SPEC 6.9b).
+    fn knows_nothing(&self, one: usize, other: usize) -> bool {
+        [(one, other), (other, one)].into_iter().any(|(this, that)| {
+            let engine = self.nodes[this].engine.as_ref();
+            let leaves = engine.is_some_and(|engine| engine.state() == State::Leaving);
+            !self.hears(this, that) && (leaves || self.holds_earlier_life(that, this))
+        })
+    }
+
+    /// Whether a node holds a life of another for a restart that is not the present one.
+    fn holds_earlier_life(&self, index: usize, of: usize) -> bool {
+        let (id, present) = (self.nodes[of].id, self.nodes[of].incarnation);
+        let held = |node: &NodeView| {
+            node.id == id && node.state == State::Restarting && node.incarnation != present
+        };
+        let engine = self.nodes[index].engine.as_ref();
+        engine.is_some_and(|engine| engine.snapshot(nlb_engine::Time::ZERO).nodes.iter().any(held))
     }
 
     /// Whether a node's last heartbeats left and were lost on every way to everybody: the kernel
