@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use nlb_engine::manage::NodeView;
 use nlb_engine::{Engine, PacketId};
-use nlb_protocol::Bucket;
 use nlb_protocol::frame::State;
+use nlb_protocol::{Bucket, Incarnation};
 
 use super::{MS, US, World};
 use crate::check::{Between, Packet, Violation};
@@ -143,18 +143,18 @@ impl World {
         [(one, other), (other, one)].into_iter().any(|(this, that)| {
             let engine = self.nodes[this].engine.as_ref();
             let leaves = engine.is_some_and(|engine| engine.state() == State::Leaving);
-            !self.hears(this, that) && (leaves || self.holds_earlier_life(that, this))
+            let present = self.nodes[this].incarnation;
+            let began = self.held_life(that, this).is_some_and(|held| held != present);
+            !self.hears(this, that) && (leaves || began)
         })
     }
 
-    /// Whether a node holds a life of another for a restart that is not the present one.
-    fn holds_earlier_life(&self, index: usize, of: usize) -> bool {
-        let (id, present) = (self.nodes[of].id, self.nodes[of].incarnation);
-        let held = |node: &NodeView| {
-            node.id == id && node.state == State::Restarting && node.incarnation != present
-        };
-        let engine = self.nodes[index].engine.as_ref();
-        engine.is_some_and(|engine| engine.snapshot(nlb_engine::Time::ZERO).nodes.iter().any(held))
+    /// Which life of another a node holds for a restart.
+    fn held_life(&self, index: usize, of: usize) -> Option<Incarnation> {
+        let nodes = self.nodes[index].engine.as_ref()?.snapshot(nlb_engine::Time::ZERO).nodes;
+        let held =
+            |node: &&NodeView| node.id == self.nodes[of].id && node.state == State::Restarting;
+        nodes.iter().find(held).map(|node| node.incarnation)
     }
 
     /// Whether a node's last heartbeats left and were lost on every way to everybody: the kernel
@@ -286,7 +286,9 @@ impl World {
         let alone = self.nodes.iter().enumerate().all(|(other, node)| {
             // One that restarts counts until its hold is over.
             let since = node.stopped.max(node.held_until).max(began);
-            other == index || node.engine.is_none() && self.now > since + long
+            let ended = node.engine.is_none() && self.now > since + long;
+            // Whoever did not hear it come back still holds it.
+            other == index || ended && self.held_life(index, other).is_none()
         });
         if alone {
             self.check.violations.push(Violation::TooFew { at: self.now, node: index });
