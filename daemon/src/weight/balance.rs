@@ -1,36 +1,47 @@
 //! From loads to a weight: how a node finds its share.
 //!
 //! # The rule
-//! A node's load over its share is what it would bear of the whole: the reciprocal of what it can
-//! do. So for each active peer that measures the same (SPEC 4.4) the node keeps an average, over the
-//! window of the source, of how much more that peer can do:
-//! `ln(own load) - ln(its load) + ln(own weight) - ln(its weight)`. At most once per
-//! `weight_interval` it takes the mean of what its weight differs by from these, `e`:
+//! With each active peer that measures the same (SPEC 4.4) the node compares loads and shares: the
+//! own over the peer's. Through what it sees it draws a straight line, load over share (`seen.rs`), by
+//! the mean of what was seen since conditions changed, at most over the window of the source. Where
+//! that line says that both are equally loaded is the share, beside the peer's, that the node is to
+//! have. At most once per `weight_interval` it takes the mean of what its weight differs by from
+//! these, in logarithms, `e`:
 //!
 //! - `|e|` below the dead band: nothing changes.
 //! - else the weight is multiplied by `exp(e)`, within bounds.
 //!
-//! So whoever is busier than the others takes less, until all are equally busy: shares end up
-//! proportional to what each machine can do, whatever that is, and stay there.
+//! So whoever is busier than the others takes less, until all are equally busy: shares end up where
+//! that is so, whatever each machine can do, and stay there.
+//!
+//! How steep the line is says how much of the load goes with the share. All of it, it is assumed, as
+//! long as shares were not seen to move; then what was seen counts. Clients that never go are load
+//! that stays where it began: taken for load that goes, it leaves a part of each difference to the
+//! next change of weights, and shares creep for many minutes. A share changes by at most
+//! [`GAIN`](super::seen::GAIN) times what the load is to.
 //!
 //! # Why it settles
 //! A fixed function of the own load (the classic: weight = load average) has to choose. Flat, it
 //! leaves a weak node overloaded; steep, it swings, because near saturation the load answers a
 //! small change of share with a large one of its own. A sum of differences has to wait for what its
-//! last step did, so it is slow where the average is long. Here what the weights did is taken out of
-//! the average: it holds what the machines can do, which weights do not move. Nor does a load that
-//! all have more of.
+//! last step did, so it is slow where the average is long. The line holds what the machines can do,
+//! which weights do not move: what was seen at another share lies on it as well. Nor does a load that
+//! all have more of. So the mean may be long, and the longer nothing changes, the less is left of the
+//! noise; what does change (`UNLIKE`) begins it anew.
 //!
-//! Clients stay with their node for a while, so load follows share late. Told is the load that is to
-//! be expected at the present share if clients stay for [`SESSION`]: the average of the load, times
-//! the share, over the average of what the share was to them. With `P` what really becomes of a
-//! change of share, `M` what is assumed and `F` the average, all in logarithms and as transfer
-//! functions, a weight `x` follows its goal `d` by `x = F d + F (M - P) x`. Whatever the lengths of
-//! sessions are, `P` is a mean of lags `1/(1 + s t)`, each of which lies in the disc around 1/2 with
-//! radius 1/2, as does `M`: so `|M - P|` is at most 1 and `|F|` less than 1, and the loop is stable
-//! for all of them (small gain theorem). How well it is damped where sessions are much longer than
-//! assumed depends on the window: about `(w + 2 m) / (2 sqrt(t (w + m)))` for a window `w`,
-//! sessions `t` and [`SESSION`] `m`, so 0.5 and more where the window is as long as the sessions.
+//! Clients stay with their node for a while, so load follows share late (`granted.rs`). Told is the
+//! load that is to be expected at the present share if clients stay for 20 seconds; compared is what
+//! was measured, with what the shares were to that. In logarithms and as transfer functions, with `P`
+//! what really becomes of a change of share, `M = 1/(1 + s m)` what is assumed, `A = 1/(1 + s a)` the
+//! short average of a load, `F = 1/(1 + s w)` the mean and `g` the gain, a share `x` follows its goal
+//! `d` by `x = F A (M x + g (d - P x))`: its poles are where `D = (1 + s w) (1 + s a) - M + g P` is
+//! zero. Whatever the lengths of sessions are, and if a part of the load never moves, `P` is a mean
+//! of lags `1/(1 + s t)`, which lie in the disc around 1/2 with radius 1/2, so `|P|^2 <= Re P`. If `D`
+//! were zero at some `s = i v`, its real part would say `g Re P <= v^2 w a`, and its imaginary part
+//! `g |P| >= v (w + a)`, hence `g >= (w + a)^2 / (w a)`, which is 4 at least. With `g` below 4 no pole
+//! crosses that axis: the loop is stable for all sessions, however young the mean is. How well it is
+//! damped where sessions are much longer than assumed depends on the window: by about
+//! `sqrt((w + m) / (4 g t))`, so 0.5 where the window is as long as the sessions and `g` is 1.
 //!
 //! The dead band is what keeps noise out: as wide as the noise is seen to be.
 
@@ -39,6 +50,9 @@ use std::collections::BTreeMap;
 
 use nlb_engine::Time;
 use nlb_protocol::{NodeId, Weight};
+
+use super::granted::{Granted, SHORT, part};
+use super::seen::{Level, Seen, Sight, UNLIKE, portion};
 
 /// The weight of a node that is as loaded as the others.
 pub const BASE: u16 = 100;
@@ -55,18 +69,6 @@ pub const DEAD_BAND: f64 = 0.03;
 const NARROWEST: f64 = 0.015;
 /// What is measured at two instants this far apart says two things.
 const APART: Duration = Duration::from_secs(20);
-/// What was seen while the weights were further from the present ones than this (in logarithms) says
-/// little of now: some load does not move with the share, like that of clients that never go.
-const NEAR: f64 = 0.08;
-/// Over at least this long the noise is measured.
-const LONG: Duration = Duration::from_secs(60);
-
-/// Over how long a load is averaged before anybody is told of it.
-const SHORT: Duration = Duration::from_secs(10);
-/// How long clients are assumed to stay.
-const SESSION: Duration = Duration::from_secs(20);
-/// By no more than this factor is a load corrected for a share that was another.
-const CORRECTION: f64 = 4.0;
 
 /// Added to every load, so that nearly idle nodes compare as equal.
 const IDLE: f64 = 0.1;
@@ -84,7 +86,9 @@ pub struct Peer {
     pub id: NodeId,
     /// Its weight.
     pub weight: Weight,
-    /// Its load, 1 for full.
+    /// Its share of the cluster.
+    pub share: f64,
+    /// The load that it tells, 1 for full.
     pub load: f64,
 }
 
@@ -94,10 +98,10 @@ pub struct Balancer {
     window: Duration,
     interval: Duration,
     measured: Option<Measured>,
-    /// How much more each peer can do, in logarithms.
-    abler: BTreeMap<NodeId, Average>,
-    /// How far what is measured strays from the averages: the variance.
-    strays: Average,
+    /// What was seen of each peer.
+    seen: BTreeMap<NodeId, Seen>,
+    /// How far what is measured strays from the averages: the variance, and of how long.
+    strays: (f64, Duration),
     compared: Option<Time>,
     decided: Option<Time>,
 }
@@ -111,41 +115,24 @@ struct Measured {
     at: Time,
 }
 
-/// The share of a node.
-#[derive(Debug, Clone, Copy)]
-struct Granted {
-    /// Now.
-    share: f64,
-    /// The part of the clients that is here, as far as they stay for [`SESSION`].
-    clients: f64,
-    /// That, averaged as the load is.
-    averaged: f64,
-}
-
 impl Balancer {
     /// Begins to compare. What nodes can do is averaged over `window`.
     #[must_use]
     pub fn new(window: Duration, interval: Duration) -> Self {
-        let (measured, abler, strays) = (None, BTreeMap::new(), Average::default());
-        Self { window, interval, measured, abler, strays, compared: None, decided: None }
+        let (measured, seen, strays) = (None, BTreeMap::new(), (0.0, Duration::ZERO));
+        Self { window, interval, measured, seen, strays, compared: None, decided: None }
     }
 
     /// The load that is to be expected at the present share.
     #[must_use]
     pub fn load(&self) -> Option<f64> {
         let Measured { load, granted, .. } = self.measured?;
-        let factor = match granted {
-            Some(Granted { share, averaged, .. }) if share > 0.0 && averaged > 0.0 => {
-                (share / averaged).clamp(1.0 / CORRECTION, CORRECTION)
-            }
-            _ => 1.0,
-        };
-        Some(load * factor)
+        Some(load * granted.map_or(1.0, |granted| granted.correction()))
     }
 
     /// Takes a measured load in, and the share of the cluster that the node has, if it knows.
     pub fn sample(&mut self, load: f64, share: Option<f64>, now: Time) {
-        let begin = |share: f64| Granted { share, clients: share, averaged: share };
+        let begin = |share: f64| Granted::begin(share, 1.0);
         let Some(measured) = &mut self.measured else {
             self.measured = Some(Measured { load, granted: share.map(begin), at: now });
             return;
@@ -154,38 +141,45 @@ impl Balancer {
         measured.load += (load - measured.load) * part(passed, SHORT);
         measured.at = now;
         let Some(share) = share else { return };
-        let granted = measured.granted.get_or_insert(begin(share));
-        granted.share = share;
-        granted.clients += (share - granted.clients) * part(passed, SESSION);
-        granted.averaged += (granted.clients - granted.averaged) * part(passed, SHORT);
+        measured.granted.get_or_insert(begin(share)).note(share, passed);
     }
 
     /// Compares itself with the peers, and gives the weight to take if it is time to decide and
-    /// something is to change. `present` is what the cluster has from here, `own` what it counts:
-    /// that may be more, where checks fail.
+    /// something is to change. `present` is what the cluster has from here, `share` what that comes
+    /// to: it may be less than the weight says, where checks fail.
     pub fn decide(
         &mut self,
         present: Weight,
-        own: Weight,
+        share: f64,
         peers: &[Peer],
         now: Time,
     ) -> Option<Weight> {
-        let load = (self.load()? + IDLE).ln();
+        let Measured { load, granted, .. } = self.measured?;
+        let granted = granted.unwrap_or(Granted::begin(share, 1.0));
         let passed = self.compared.map_or(Duration::ZERO, |at| now.since(at));
         self.compared = Some(now);
-        self.abler.retain(|id, _| peers.iter().any(|peer| peer.id == *id));
+        self.seen.retain(|id, _| peers.iter().any(|peer| peer.id == *id));
         let count = peers.len() as f64 + 1.0;
+        // Whoever is there from the beginning is taken to be as far as this node is.
+        let followed = if share > 0.0 { (granted.averaged() / share).min(1.0) } else { 0.0 };
         let (mut difference, mut stray) = (0.0, 0.0);
         for peer in peers {
-            let abler = load - (peer.load.max(0.0) + IDLE).ln() + apart(own, peer.weight);
-            let average = self.abler.entry(peer.id).or_default();
-            average.keep_near(apart(own, peer.weight));
-            average.note(abler, passed, self.window);
-            difference += (average.value - apart(present, peer.weight)) / count;
-            stray += (abler - average.value) / count;
+            let begin = || Seen::new(Granted::begin(peer.share, followed));
+            let seen = self.seen.entry(peer.id).or_insert_with(begin);
+            seen.granted.note(peer.share, passed);
+            let theirs = peer.load.max(0.0) / seen.granted.correction();
+            let loads = [load + IDLE, theirs + IDLE];
+            let sight = Sight::new([&granted, &seen.granted], loads);
+            let middle = f64::midpoint(loads[0].ln(), loads[1].ln());
+            let level = Level { middle, fuller: load.max(theirs) };
+            seen.note(sight, level, passed, self.window);
+            difference -= (seen.goal().ln() + apart(present, peer.weight)) / count;
+            stray += seen.stray(sight) / count;
         }
-        let stray = stray.clamp(-2.0 * DEAD_BAND, 2.0 * DEAD_BAND);
-        self.strays.note(stray * stray, passed, self.window.max(LONG));
+        let stray = stray.clamp(-UNLIKE, UNLIKE);
+        let (variance, age) = &mut self.strays;
+        *age += passed;
+        *variance += (stray * stray - *variance) * portion(passed, *age, self.window);
         let since = *self.decided.get_or_insert(now);
         if peers.is_empty() || now.since(since) < self.interval {
             return None;
@@ -204,46 +198,16 @@ impl Balancer {
 }
 
 impl Balancer {
-    /// What differs by less may be noise.
+    /// What differs by less may be noise. The younger the means, the more of it is; and where a
+    /// share must change by more than the load is to, noise moves it by more as well.
     fn dead_band(&self) -> f64 {
-        let samples = self.strays.age.min(self.window).max(APART).div_duration_f64(APART);
-        let noise = (self.strays.value / samples).sqrt();
-        (NOISE * noise).clamp(NARROWEST, DEAD_BAND)
+        let (variance, age) = self.strays;
+        let young = self.seen.values().map(Seen::age).min().unwrap_or_default();
+        let samples = age.min(young).min(self.window).max(APART).div_duration_f64(APART);
+        let noise = (variance / samples).sqrt();
+        let stretch = self.seen.values().map(Seen::stretch).fold(1.0, f64::max);
+        (NOISE * noise).clamp(NARROWEST, DEAD_BAND) * stretch
     }
-}
-
-/// A mean that begins with what there is, and comes to be one over a window.
-#[derive(Debug, Clone, Copy, Default)]
-struct Average {
-    value: f64,
-    age: Duration,
-    begun: bool,
-    /// How far apart the weights were when it began.
-    apart: f64,
-}
-
-impl Average {
-    /// Begins anew where the weights are far from those at which it was taken.
-    fn keep_near(&mut self, apart: f64) {
-        if !self.begun || (apart - self.apart).abs() > NEAR {
-            *self = Self { apart, ..Self::default() };
-        }
-    }
-
-    fn note(&mut self, value: f64, passed: Duration, window: Duration) {
-        if !self.begun {
-            (self.value, self.begun) = (value, true);
-        } else if !passed.is_zero() {
-            self.age += passed;
-            let part = passed.div_duration_f64(self.age.min(window).max(passed));
-            self.value += (value - self.value) * part;
-        }
-    }
-}
-
-/// By how much an average over `window` moves in a time.
-fn part(passed: Duration, window: Duration) -> f64 {
-    1.0 - (-passed.div_duration_f64(window)).exp()
 }
 
 /// A weight, in logarithms of [`BASE`].

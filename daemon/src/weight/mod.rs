@@ -7,6 +7,8 @@
 
 mod balance;
 mod command;
+mod granted;
+mod seen;
 mod share;
 mod source;
 
@@ -167,18 +169,24 @@ impl Weigher {
         let others = || active().filter(|node| !node.local);
         let part = |weight: Weight| 1.0 / f64::from(weight.get());
         let whole: f64 = active().map(|node| part(node.weight)).sum();
-        self.share = Some(if state == Some(State::Active) { part(own) / whole } else { 0.0 });
+        let share = if state == Some(State::Active) { part(own) / whole } else { 0.0 };
+        self.share = Some(share);
         if self.is_manual() {
             return None;
         }
         let measure = self.source.measure();
         let load = |node: &NodeView| f64::from(node.load.permille) / 1000.0;
-        let peer = |node: &NodeView| Peer { id: node.id, weight: node.weight, load: load(node) };
+        let peer = |node: &NodeView| Peer {
+            id: node.id,
+            weight: node.weight,
+            share: part(node.weight) / whole,
+            load: load(node),
+        };
         let peers: Vec<Peer> =
             others().filter(|node| node.load.measure == measure).map(peer).collect();
         if state == Some(State::Active)
             && self.warm_up.is_over()
-            && let Some(weight) = self.balancer.decide(self.told, own, &peers, now)
+            && let Some(weight) = self.balancer.decide(self.told, share, &peers, now)
         {
             self.found = weight;
         }

@@ -144,6 +144,43 @@ fn a_step_is_not_taken_twice() {
     assert!((185..=205).contains(&present), "{changes:?}");
 }
 
+/// Clients that never go keep one of two nodes as busy as they do: what a change of weights leaves
+/// of the difference is seen, and made up for.
+#[test]
+fn clients_that_never_go_do_not_make_it_creep() {
+    let stay = [0.4, 0.0];
+    let mut weighers = [0, 1].map(|_| Weigher::new(WeightSource::Cpu, rules()));
+    let (mut weights, mut clients) = ([100; 2], [0.5; 2]);
+    let mut shares = Vec::new();
+    for second in 0..300 {
+        let parts = weights.map(|weight| 1.0 / f64::from(weight));
+        let share = parts.map(|part| part / (parts[0] + parts[1]));
+        shares.push(share[0]);
+        let mut told = [Load::default(); 2];
+        for index in 0..2 {
+            clients[index] += (share[index] - clients[index]) / 10.0;
+            let load = stay[index] + 0.8 * clients[index];
+            told[index] = weighers[index].sample(&busy(load), seconds(second));
+        }
+        let heard = weights;
+        for index in 0..2 {
+            let other = 1 - index;
+            let nodes = [
+                node(1, State::Active, heard[index], told[index]),
+                node(2, State::Active, heard[other], told[other]),
+            ];
+            if let Some(weight) = weighers[index].decide(&nodes, seconds(second)) {
+                weights[index] = weight.get();
+            }
+        }
+    }
+    // Both are at 0.6 where one has a quarter.
+    let last = shares[299];
+    assert!((0.24..0.27).contains(&last), "{last}: {shares:?}");
+    let late = &shares[150..];
+    assert!(late.iter().all(|share| (share / last - 1.0).abs() < 0.05), "{shares:?}");
+}
+
 #[test]
 fn small_differences_and_idle_nodes_change_nothing() {
     for (own, peer) in [(0.51, 500), (0.0, 2), (0.002, 0), (0.96, 950)] {

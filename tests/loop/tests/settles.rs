@@ -16,6 +16,10 @@ const SETTLED: usize = 150;
 const SWINGS: f64 = 0.5;
 /// What part of the whole is asked for after the step.
 const LOADS: [f64; 4] = [0.3, 0.6, 0.8, 0.95];
+/// Where half of the heavy clients are on the weakest server.
+const HEAVY_SEED: u64 = 301;
+/// From then on nothing is left of a start at a load that is nearly too much.
+const RELIEVED: u64 = 300;
 /// Sessions of ten requests last ten seconds.
 const THINKING: f64 = 1.0;
 
@@ -59,13 +63,46 @@ fn a_step_settles_within_a_minute_and_nothing_swings() {
 }
 
 /// Equal shares are far too much for the weakest server, which is full long before they are right.
+/// When they are, it has a backlog of tens of seconds of work, and takes less until that is done.
 #[test]
 fn a_start_into_a_load_that_is_nearly_too_much_settles_too() {
     for source in [WeightSource::Cpu, WeightSource::LoadAverage] {
         for seed in [11, 12] {
-            let cold = vec![(0, 0.95)];
-            let outcome = run(&setting(cold, Arrivals::Poisson, Law::Daemon(source), seed));
-            settles(&outcome, &format!("{source:?} from the start"));
+            let plain = setting(vec![(0, 0.95)], Arrivals::Poisson, Law::Daemon(source), seed);
+            let outcome = run(&Setting { length: 600, from: RELIEVED, ..plain });
+            let late: Vec<&[f64]> =
+                outcome.shares.iter().map(|all| &all[RELIEVED as usize..]).collect();
+            let strays = late.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
+            assert!(strays > 0.85, "{source:?}: within 5 % for {strays}");
+            let swings = late.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
+            assert!(swings < SWINGS, "{source:?}: swings by {swings}");
+            // The backlog is gone.
+            let p99 = outcome.latency_ms(99.0);
+            assert!(p99 < 2000.0, "{source:?}: {p99} ms");
+        }
+    }
+}
+
+/// A fifth of the load is a dozen clients that never go. Where they are settles what share each can
+/// take beside; it is found within a minute of the step, and kept.
+#[test]
+fn a_few_heavy_clients_settle_too() {
+    let (step, settled) = (120, 180);
+    for source in WeightSource::MEASURED {
+        for load in [0.3, 0.6, 0.95] {
+            let steps = vec![(0, BEFORE), (step, load)];
+            let plain = setting(steps, Arrivals::Heavy, Law::Daemon(source), HEAVY_SEED);
+            let weighed = Setting { length: 600, from: settled, ..plain };
+            let outcome = run(&weighed);
+            let late: Vec<&[f64]> =
+                outcome.shares.iter().map(|all| &all[settled as usize..]).collect();
+            let strays = late.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
+            assert!(strays > 0.9, "{source:?} {load}: within 5 % for {strays}");
+            let swings = late.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
+            assert!(swings < SWINGS, "{source:?} {load}: swings by {swings}");
+            let equal = run(&Setting { law: Law::Equal, ..weighed }).latency_ms(99.0);
+            let p99 = outcome.latency_ms(99.0);
+            assert!(p99 < equal, "{source:?} {load}: {p99} {equal}");
         }
     }
 }
