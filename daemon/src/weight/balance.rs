@@ -116,7 +116,7 @@ struct Measured {
 }
 
 impl Balancer {
-    /// Begins to compare. What nodes can do is averaged over `window`.
+    /// Begins to compare. What is seen is averaged over `window` at most.
     #[must_use]
     pub fn new(window: Duration, interval: Duration) -> Self {
         let (measured, seen, strays) = (None, BTreeMap::new(), (0.0, Duration::ZERO));

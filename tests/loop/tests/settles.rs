@@ -19,7 +19,7 @@ const LOADS: [f64; 4] = [0.3, 0.6, 0.8, 0.95];
 /// Where half of the heavy clients are on the weakest server.
 const HEAVY_SEED: u64 = 301;
 /// From then on nothing is left of a start at a load that is nearly too much.
-const RELIEVED: u64 = 300;
+const RELIEVED: usize = 300;
 /// Sessions of ten requests last ten seconds.
 const THINKING: f64 = 1.0;
 
@@ -33,12 +33,12 @@ fn under(load: f64, arrivals: Arrivals, law: Law) -> Run {
     run(&setting(vec![(0, BEFORE), (STEP, load)], arrivals, law, 11))
 }
 
-fn strays(outcome: &Run) -> f64 {
-    outcome.shares.iter().map(|all| within(&all[SETTLED..], 0.05)).fold(1.0, f64::min)
-}
-
-fn swings(outcome: &Run) -> f64 {
-    outcome.shares.iter().map(|all| swing(&all[SETTLED..])).fold(0.0, f64::max)
+/// For what part of the time since `from` all shares are within 5 % of their mean, and how much the
+/// worst swings.
+fn stays(outcome: &Run, from: usize) -> (f64, f64) {
+    let late = || outcome.shares.iter().map(|all| &all[from..]);
+    let strays = late().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
+    (strays, late().map(swing).fold(0.0, f64::max))
 }
 
 /// Shares are near what the servers can do, stay there, and do not swing.
@@ -47,7 +47,7 @@ fn settles(outcome: &Run, what: &str) {
         let share = mean(&shares[SETTLED..]);
         assert!((share / wanted - 1.0).abs() < 0.08, "{what}: {share} instead of {wanted}");
     }
-    let (strays, swings) = (strays(outcome), swings(outcome));
+    let (strays, swings) = stays(outcome, SETTLED);
     assert!(strays > 0.9, "{what}: within 5 % for {strays}");
     assert!(swings < SWINGS, "{what}: swings by {swings}");
 }
@@ -69,12 +69,9 @@ fn a_start_into_a_load_that_is_nearly_too_much_settles_too() {
     for source in [WeightSource::Cpu, WeightSource::LoadAverage] {
         for seed in [11, 12] {
             let plain = setting(vec![(0, 0.95)], Arrivals::Poisson, Law::Daemon(source), seed);
-            let outcome = run(&Setting { length: 600, from: RELIEVED, ..plain });
-            let late: Vec<&[f64]> =
-                outcome.shares.iter().map(|all| &all[RELIEVED as usize..]).collect();
-            let strays = late.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
+            let outcome = run(&Setting { length: 600, from: RELIEVED as u64, ..plain });
+            let (strays, swings) = stays(&outcome, RELIEVED);
             assert!(strays > 0.85, "{source:?}: within 5 % for {strays}");
-            let swings = late.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
             assert!(swings < SWINGS, "{source:?}: swings by {swings}");
             // The backlog is gone.
             let p99 = outcome.latency_ms(99.0);
@@ -92,13 +89,10 @@ fn a_few_heavy_clients_settle_too() {
         for load in [0.3, 0.6, 0.95] {
             let steps = vec![(0, BEFORE), (step, load)];
             let plain = setting(steps, Arrivals::Heavy, Law::Daemon(source), HEAVY_SEED);
-            let weighed = Setting { length: 600, from: settled, ..plain };
+            let weighed = Setting { length: 600, from: settled as u64, ..plain };
             let outcome = run(&weighed);
-            let late: Vec<&[f64]> =
-                outcome.shares.iter().map(|all| &all[settled as usize..]).collect();
-            let strays = late.iter().map(|shares| within(shares, 0.05)).fold(1.0, f64::min);
+            let (strays, swings) = stays(&outcome, settled);
             assert!(strays > 0.9, "{source:?} {load}: within 5 % for {strays}");
-            let swings = late.iter().map(|shares| swing(shares)).fold(0.0, f64::max);
             assert!(swings < SWINGS, "{source:?} {load}: swings by {swings}");
             let equal = run(&Setting { law: Law::Equal, ..weighed }).latency_ms(99.0);
             let p99 = outcome.latency_ms(99.0);
@@ -141,7 +135,8 @@ fn everybody_is_answered_sooner_than_by_equal_shares() {
 fn the_original_strays() {
     for load in [0.6, 0.95] {
         let original = under(load, Arrivals::Poisson, Law::Original);
-        assert!(strays(&original) < 0.5, "{load}: within 5 % for {}", strays(&original));
+        let strays = stays(&original, SETTLED).0;
+        assert!(strays < 0.5, "{load}: within 5 % for {strays}");
     }
 }
 
