@@ -63,6 +63,8 @@ pub struct Node {
     pub mute: bool,
     /// Its interfaces that are down.
     pub down: u8,
+    /// When the last of them went down, and when one came up again after that.
+    pub unplugged: (u64, u64),
     /// Until when its kernel takes no plan.
     pub refuses_until: u64,
     /// Until when its kernel is slow, and how slow.
@@ -132,6 +134,7 @@ impl Node {
             deaf: false,
             mute: false,
             down: 0,
+            unplugged: (0, 0),
             refuses_until: 0,
             slow: (0, 0),
             kernel: Kernel::new(0, 0, 0),

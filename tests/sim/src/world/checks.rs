@@ -44,7 +44,14 @@ impl World {
         if self.is_behind(one, since) || self.is_behind(other, since) {
             return (Between::Partition, 0);
         }
-        let changed = self.links.changed(one, other).max(unknown);
+        // They are mended when both are plugged in again too, if one went off meanwhile. (That alone
+        // excuses nothing.)
+        let mended = self.links.changed(one, other);
+        let plugged = [one, other].map(|index| self.nodes[index].unplugged);
+        let off = |(from, to): &(u64, u64)| *to > mended && *from <= mended + settle;
+        let again = plugged.iter().filter(|times| off(times)).map(|(_, to)| *to).max();
+        let mended = if mended == 0 { 0 } else { again.unwrap_or(mended) };
+        let changed = mended.max(unknown);
         let age = since.saturating_sub(changed);
         let (there, back) = (self.links.joins(one, other), self.links.joins(other, one));
         let between = match (there, back) {

@@ -64,7 +64,7 @@ impl World {
             Fault::Mute(node) => self.links_changed(|world| world.nodes[node - 1].mute = true),
             Fault::Down(node, paths, us) => {
                 self.at(self.now + us * US, Event::Up(node - 1, paths));
-                self.links_changed(|world| world.nodes[node - 1].down |= paths) + us * US
+                self.links_changed(|world| world.plug(node - 1, paths, true)) + us * US
             }
             Fault::Heal => self.links_changed(Self::heal),
             Fault::Loss(loss) => {

@@ -89,6 +89,18 @@ impl World {
         }
     }
 
+    /// Interfaces of a node go down, or come up.
+    pub(super) fn plug(&mut self, index: usize, paths: u8, down: bool) {
+        let (all, now, node) = (self.links.all, self.now, &mut self.nodes[index]);
+        let before = node.down & all;
+        node.down = if down { node.down | paths } else { node.down & !paths };
+        match (before == all, node.down & all == all) {
+            (false, true) => node.unplugged.0 = now,
+            (true, false) => node.unplugged.1 = now,
+            _ => {}
+        }
+    }
+
     /// No cuts, nobody deaf or mute.
     pub fn heal(&mut self) {
         self.links.cut.fill(0);

@@ -218,7 +218,7 @@ impl World {
             Event::List(index, life) => self.list(index, life),
             Event::Repair(index, life) => self.repair(index, life),
             Event::Up(index, paths) => {
-                self.nodes[index].down &= !paths;
+                self.plug(index, paths, false);
                 self.relink();
             }
         }
