@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod priority;
 pub mod pulse;
 pub mod queue;
+pub mod ticks;
 pub mod weight;
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ impl Checking {
 }
 
 impl Running {
+    /// Where its weight comes from now.
+    pub(super) fn source(&self) -> WeightSource {
+        self.weigher.source()
+    }
+
     /// Takes in what was measured, and has the weight follow it; gives what is to be said of it.
     pub(super) async fn weigh(&mut self, reading: &Reading) -> Vec<Turn> {
         let mut reading = *reading;

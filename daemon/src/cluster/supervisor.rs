@@ -12,7 +12,7 @@ use nlb_engine::{Notice, Time};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 
 use super::applier::Applier;
 use super::clock::now;
@@ -31,7 +31,8 @@ use crate::manage::{
 };
 use crate::pulse::{Heart, Pulse};
 use crate::queue;
-use crate::weight::{Meter, SAMPLE_INTERVAL};
+use crate::ticks::every;
+use crate::weight::{Meter, SAMPLE_INTERVAL, WeightSource};
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
 /// other programs take when nobody told them otherwise.
@@ -155,8 +156,6 @@ impl Supervisor {
         let going_on = state::going_on(run_dir, &node);
         let leftovers =
             if going_on.is_empty() { Leftovers::Replace } else { Leftovers::Keep(going_on) };
-        let mut weighing = interval(SAMPLE_INTERVAL);
-        weighing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (cluster_events, happened) = mpsc::channel(EVENTS);
         let (check_reports, checked) = mpsc::channel(REPORTS);
         let (heart, pulse) = Heart::new("nlb-kernel");
@@ -170,7 +169,7 @@ impl Supervisor {
             events: inbox.events,
             calls: inbox.calls,
             later: VecDeque::new(),
-            weighing,
+            weighing: every(SAMPLE_INTERVAL),
             started: now(),
             capabilities,
             applier,
@@ -331,7 +330,9 @@ impl Supervisor {
 
     /// Reads the load and has the weights follow it.
     pub async fn weigh(&mut self, time_ms: u64) {
-        let reading = self.meter.read();
+        let mut sources = self.clusters.values().map(Running::source);
+        let memory = sources.any(|source| source == WeightSource::Memory);
+        let reading = self.meter.read(memory);
         for (cluster, running) in &mut self.clusters {
             for Turn { kind, text } in running.weigh(&reading).await {
                 match kind {

@@ -12,12 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::http::{PATIENCE, answer};
 use super::page;
 use crate::inet;
 use crate::manage::Handle;
+use crate::ticks::every;
 
 /// The socket in the run directory.
 pub const SOCKET: &str = "metrics";
@@ -195,8 +196,7 @@ pub async fn serve(
     wanted: watch::Receiver<Option<SocketAddr>>,
 ) -> io::Result<()> {
     let mut socket = bind(run_dir.join(SOCKET))?;
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = every(LOOK_EVERY);
     let mut tcp = Tcp { wanted, listener: None, again: None };
     tcp.listen().await;
     let (mut by_unix, mut by_tcp) = (Connections::new("unix"), Connections::new("tcp"));

@@ -158,11 +158,14 @@ impl Meter {
         Self { system }
     }
 
-    /// What is now. The first reading says nothing of the processors: use is a difference.
-    pub fn read(&mut self) -> Reading {
+    /// What is now; of the memory only where that is wanted. The first reading says nothing of the
+    /// processors: use is a difference.
+    pub fn read(&mut self, memory: bool) -> Reading {
         let Some(system) = &mut self.system else { return Reading::default() };
         system.refresh_cpu_usage();
-        system.refresh_memory();
+        if memory {
+            system.refresh_memory();
+        }
         let averages = sysinfo::System::load_average().ok();
         let total = system.total_memory();
         #[allow(clippy::cast_precision_loss)] // a part of a whole, to a few digits
@@ -172,7 +175,7 @@ impl Meter {
             busy: (!system.cpus().is_empty())
                 .then(|| f64::from(system.global_cpu_usage()).clamp(0.0, 100.0) / 100.0),
             averages: averages.map(|average| [average.one, average.five, average.fifteen]),
-            memory: (total > 0).then(|| used(system.available_memory())),
+            memory: (memory && total > 0).then(|| used(system.available_memory())),
             connections: None,
             command: None,
         }

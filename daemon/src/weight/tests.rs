@@ -79,7 +79,8 @@ fn every_source_has_its_own_name_and_number() {
 #[test]
 fn this_machine_can_be_measured() {
     let mut meter = Meter::new();
-    let reading = meter.read();
+    assert_eq!(meter.read(false).memory, None);
+    let reading = meter.read(true);
     assert!(reading.cores > 0);
     assert!(reading.averages.is_some_and(|all| all.iter().all(|one| *one >= 0.0)));
     assert!(reading.memory.is_some_and(|part| (0.0..=1.0).contains(&part)));

@@ -1,0 +1,27 @@
+//! One beat for everything that is done again and again.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+/// Ticks at once, and then at the multiples of `period` since this was first asked for. So what is
+/// done every second is done in one go, and a daemon at rest wakes up once for all of it. Ticks that
+/// were missed are left out.
+///
+/// # Panics
+/// If `period` is zero.
+#[must_use]
+pub fn every(period: Duration) -> Interval {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let now = Instant::now();
+    let since = now.saturating_duration_since(*FIRST.get_or_init(|| now));
+    let nanos = since.as_nanos() % period.as_nanos();
+    let passed = Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
+    let mut ticks = interval_at(now - passed, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+#[cfg(test)]
+mod tests;
