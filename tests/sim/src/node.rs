@@ -51,6 +51,8 @@ pub struct Node {
     pub incarnation: Incarnation,
     /// The process is stopped; this comes first when it goes on.
     pub paused: Option<Wake>,
+    /// When it last was, and when it went on.
+    pub stalled: (u64, u64),
     /// The machine stands still: since when, and until when.
     pub frozen: Option<(u64, u64)>,
     /// Since when it last did, but for moments, and when it last went on.
@@ -135,6 +137,7 @@ impl Node {
             mute: false,
             down: 0,
             unplugged: (0, 0),
+            stalled: (0, 0),
             refuses_until: 0,
             slow: (0, 0),
             kernel: Kernel::new(0, 0, 0),

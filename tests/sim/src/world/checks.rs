@@ -44,14 +44,7 @@ impl World {
         if self.is_behind(one, since) || self.is_behind(other, since) {
             return (Between::Partition, 0);
         }
-        // They are mended when both are plugged in again too, if one went off meanwhile. (That alone
-        // excuses nothing.)
-        let mended = self.links.changed(one, other);
-        let plugged = [one, other].map(|index| self.nodes[index].unplugged);
-        let off = |(from, to): &(u64, u64)| *to > mended && *from <= mended + settle;
-        let again = plugged.iter().filter(|times| off(times)).map(|(_, to)| *to).max();
-        let mended = if mended == 0 { 0 } else { again.unwrap_or(mended) };
-        let changed = mended.max(unknown);
+        let changed = self.mended(one, other, settle).max(unknown);
         let age = since.saturating_sub(changed);
         let (there, back) = (self.links.joins(one, other), self.links.joins(other, one));
         let between = match (there, back) {
@@ -63,6 +56,19 @@ impl World {
             _ => Between::OneWay,
         };
         (between, age)
+    }
+
+    /// When the links between two were last mended: if one of them was unplugged meanwhile, or stood
+    /// still, when it was plugged in again or went on. (That alone excuses nothing.)
+    fn mended(&self, one: usize, other: usize, settle: u64) -> u64 {
+        let changed = self.links.changed(one, other);
+        if changed == 0 {
+            return 0;
+        }
+        let nodes = [&self.nodes[one], &self.nodes[other]];
+        let away = nodes.into_iter().flat_map(|node| [node.unplugged, node.stalled]);
+        let meanwhile = away.filter(|(from, to)| *to > changed && *from <= changed + settle);
+        meanwhile.map(|(_, back)| back).max().unwrap_or(changed)
     }
 
     /// How many of a node's heartbeats in a row may be lost, or be overtaken by its next frame,

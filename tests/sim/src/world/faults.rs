@@ -165,6 +165,7 @@ impl World {
         let node = &mut self.nodes[index];
         let Some(first) = node.paused.filter(|_| node.life == life) else { return };
         node.paused = None;
+        node.stalled = (since, self.now);
         if self.options.mutation == Some(Mutation::StoppedClock) {
             self.nodes[index].stood += self.now - since;
         }
