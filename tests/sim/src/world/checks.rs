@@ -239,8 +239,12 @@ impl World {
     /// After a partition a client that two keep goes on with one of them (SPEC 6.7.7): who gives
     /// it up is its keeper no more.
     pub(super) fn check_given_up(&mut self, index: usize, clients: &[IpAddr]) {
-        // Two that stood still, one after the other, are as far apart as on both sides of a cut.
-        let thawed = self.nodes.iter().map(|node| node.thawed).max().unwrap_or(0);
+        // Two that stood still, one after the other, are as far apart as on both sides of a cut. Beside
+        // one that did nobody who was awake gives up anything.
+        let mut thawed: Vec<u64> = self.nodes.iter().map(|node| node.thawed).collect();
+        thawed.sort_unstable();
+        let two = thawed.iter().rev().nth(1).copied().unwrap_or(0);
+        let thawed = self.nodes[index].thawed.max(two);
         let mended = self.links.latest_change().max(thawed);
         if mended == 0 || self.now - mended > self.unit() * 3 {
             return;
