@@ -1,6 +1,7 @@
 //! What a node has seen of a peer: how their loads compare at which shares, and how much of the load
 //! goes with the share.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::granted::{Granted, part};
@@ -13,9 +14,10 @@ pub(super) const UNLIKE: f64 = 0.2;
 const NEAR: f64 = 0.08;
 /// The line is drawn through what was seen over this long.
 const LINE: Duration = Duration::from_secs(120);
-/// A server that measures more than this is full, and how much too much it has cannot be seen: what
-/// is seen of it lies on no line. All that is known is that its share is to be less, soon.
-const FULL: f64 = 0.99;
+/// A server that measures so much is full, and how much too much it has cannot be seen: what
+/// is seen of it lies on no line. All that is known is that its share is to be less, soon. (Who
+/// measures more, like connections, is not bounded by 1, and says how much it has.)
+const FULL: RangeInclusive<f64> = 0.99..=1.05;
 /// It is full if it was in the mean over this long.
 const BRIEF: Duration = Duration::from_secs(10);
 /// Over this long what is seen of a full server is averaged.
@@ -145,7 +147,7 @@ impl Full {
     }
 
     fn is_now(&self) -> bool {
-        self.load.is_some_and(|load| load > FULL)
+        self.load.is_some_and(|load| FULL.contains(&load))
     }
 }
 
