@@ -10,8 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
 
 use crate::command::{Run, cargo, find, program, root};
 use crate::setup;
@@ -234,6 +236,34 @@ impl Sources {
              changelog.gz.\n\n -- The nlbd maintainers <maintainers@nlbd.example>  {rfc}\n"
         );
         fs::write(stage.join("changelog.Debian"), entry)?;
+        self.date_assets(date)
+    }
+
+    /// Gives everything that is packaged as it stands the date of the packages: whoever makes them
+    /// keeps an older one, which says when these sources came here.
+    fn date_assets(&self, date: &str) -> Result<()> {
+        let date = UNIX_EPOCH + Duration::from_secs(date.parse().context("the date")?);
+        let words = ["--no-deps", "--offline", "--format-version", "1"];
+        let said: Value = serde_json::from_str(&output(self.run(cargo("metadata").args(words)))?)?;
+        let packages = said["packages"].as_array().context("no packages")?;
+        let nlbd = packages.iter().find(|package| package["name"] == "nlbd").context("no nlbd")?;
+        let assets = nlbd["metadata"]["generate-rpm"]["assets"].as_array().context("no assets")?;
+        for asset in assets {
+            let source = asset["source"].as_str().context("an asset without source")?;
+            let path = self.root.join("daemon").join(source);
+            let files = if source.contains('*') {
+                let folder = path.parent().context("an asset without folder")?;
+                let listed = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+                let paths = listed.into_iter().map(|entry| entry.path());
+                paths.filter(|path| path.is_file()).collect()
+            } else {
+                vec![path]
+            };
+            for file in files {
+                let opened = fs::File::open(&file).with_context(|| file.display().to_string())?;
+                opened.set_modified(date)?;
+            }
+        }
         Ok(())
     }
 
