@@ -8,6 +8,7 @@ use nlb_protocol::frame::{Frame, Heartbeat, Message, PeerAck, PinEntry, State};
 use crate::node::Node;
 use crate::scenario::Scenario::{
     self, Chaos, Churn, Cuts, Frozen, Noisy, Partitions, Planned, Rolling, Stalls, Standing,
+    Upgrades,
 };
 
 /// One mistake.
@@ -140,11 +141,12 @@ impl Mutation {
             Self::FakeAgreement => &[Chaos, Planned],
             Self::EarlyFilter => &[Rolling, Planned],
             Self::NoPins | Self::NoPinVersion | Self::NoRequests => &[Chaos, Planned, Noisy],
-            Self::AlwaysWitness | Self::JoinUnasked => &[Standing],
+            Self::AlwaysWitness | Self::JoinUnasked | Self::ServeBlind => &[Standing],
             Self::NoListening | Self::ArrivalNow | Self::PacketsNow | Self::UnreadSilence => {
                 &[Stalls]
             }
-            Self::AlwaysHeard | Self::ServeBlind | Self::NoHearsay => &[Chaos, Cuts],
+            Self::AlwaysHeard | Self::NoHearsay => &[Chaos, Cuts],
+            Self::SentUnsent => &[Chaos, Upgrades],
             Self::IgnoreForget => &[Chaos, Partitions],
             Self::NeverTold | Self::TrustSleepers => &[Frozen],
             _ => &[Chaos, Churn],

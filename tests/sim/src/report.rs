@@ -182,9 +182,14 @@ fn search(mutation: Mutation, arguments: &Arguments) -> Option<(u64, Scenario, S
         let known = best.lock().ok().and_then(|best| best.as_ref().map(|found| found.0));
         let limit = known.unwrap_or(arguments.seeds);
         each(0..limit, arguments.jobs, |seed| {
-            let Some(violation) = run(&scenario.schedule(seed), options).violation else {
+            let schedule = scenario.schedule(seed);
+            let Some(violation) = run(&schedule, options).violation else {
                 return true;
             };
+            // It is the mistake that shows, not something else.
+            if run(&schedule, Options { mutation: None, ..options }).violation.is_some() {
+                return true;
+            }
             let kind = format!("{violation:?}");
             let kind = kind.split(' ').next().unwrap_or_default().to_owned();
             if let Ok(mut best) = best.lock()
