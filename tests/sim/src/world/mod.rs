@@ -17,6 +17,7 @@ use crate::rng::{Chance, Rng};
 use crate::schedule::{Fault, Schedule};
 
 mod attack;
+mod between;
 mod checks;
 mod driver;
 mod faults;
