@@ -4,8 +4,8 @@ use core::net::IpAddr;
 
 use nlb_engine::manage::NodeView;
 use nlb_engine::{Engine, PacketId};
-use nlb_protocol::frame::State;
 use nlb_protocol::Bucket;
+use nlb_protocol::frame::State;
 
 use super::{MS, US, World};
 use crate::check::{Between, Packet, Violation};

@@ -36,6 +36,10 @@ impl World {
 
     /// A process stops, for a while or for good.
     pub(super) fn note_stop(&mut self, index: usize) {
+        // Whoever stood still has said nothing since.
+        if self.nodes[index].paused.is_some() {
+            return;
+        }
         let knew = (0..self.nodes.len()).filter(|held| self.knows(index, *held));
         let knew = knew.fold(0, |all, held| all | 1 << held);
         let node = &mut self.nodes[index];
