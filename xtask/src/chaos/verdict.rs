@@ -16,6 +16,8 @@ use super::schedule::{CALM, Fault};
 
 /// After a kill the others are watched for so long: they take over within it.
 const TAKEOVER: Duration = Duration::from_millis(2500);
+/// Sessions ask every 50 ms: a silence that begins now began with an answer so long before, at most.
+const LAST_ANSWER: u64 = 100_000_000;
 /// How many examples of each kind are shown.
 const SHOWN: usize = 12;
 
@@ -272,10 +274,12 @@ impl Verdict {
     }
 }
 
-/// The longest silence that began or lasted between two instants, of clients of some servers.
+/// The longest silence that began between two instants, of clients of some servers: with the last
+/// answer before it.
 fn longest(book: &Book, from: Stamp, to: Stamp, of: impl Fn(usize) -> bool) -> Option<Duration> {
     let mut known: BTreeMap<&str, bool> = BTreeMap::new();
-    let near = book.silences.iter().filter(|silence| silence.to >= from && silence.from <= to);
+    let from = Stamp(from.0.saturating_sub(LAST_ANSWER));
+    let near = book.silences.iter().filter(|silence| silence.from >= from && silence.from <= to);
     near.filter(|silence| {
         *known.entry(&silence.server).or_insert_with(|| of(number(&silence.server)))
     })
