@@ -1,7 +1,6 @@
 //! Least privilege: after start the process keeps CAP_NET_ADMIN and CAP_NET_RAW, nothing else.
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
-use nix::unistd::geteuid;
 
 /// What the daemon needs while it runs: nftables, addresses and the queue; packet sockets.
 const KEPT: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
@@ -27,12 +26,11 @@ pub fn drop_all_but_needed() -> Result<(), CapsError> {
             }
         }
     }
-    // Root's nft has what root may have; another user's has only what is handed down to it.
-    let handed_down = if geteuid().is_root() { CapsHashSet::new() } else { kept.clone() };
+    // What is handed down to nft; root's has what root may have in any case.
     for set in [CapSet::Ambient, CapSet::Inheritable] {
         let held = caps::read(None, set)?;
-        if !held.is_subset(&handed_down) {
-            caps::set(None, set, &held.intersection(&handed_down).copied().collect())?;
+        if !held.is_subset(&kept) {
+            caps::set(None, set, &held.intersection(&kept).copied().collect())?;
         }
     }
     for set in [CapSet::Effective, CapSet::Permitted] {
