@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// Ticks at once, and then at the multiples of `period` since this was first asked for. So what is
-/// done every second is done in one go, and a daemon at rest wakes up once for all of it. Ticks that
-/// were missed are left out.
+/// Ticks at once, and then at the multiples of `period` since this was first asked for: all who do
+/// something every second do it at the same time. Ticks that were missed are left out.
 ///
 /// # Panics
 /// If `period` is zero.

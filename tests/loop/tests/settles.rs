@@ -41,13 +41,13 @@ fn stays(outcome: &Run, from: usize) -> (f64, f64) {
     (strays, late().map(swing).fold(0.0, f64::max))
 }
 
-/// Shares are near what the servers can do, stay there, and do not swing.
-fn settles(outcome: &Run, what: &str) {
+/// Since `from` shares are near what the servers can do, stay there, and do not swing.
+fn settles(outcome: &Run, from: usize, what: &str) {
     for (shares, wanted) in outcome.shares.iter().zip([1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0]) {
-        let share = mean(&shares[SETTLED..]);
+        let share = mean(&shares[from..]);
         assert!((share / wanted - 1.0).abs() < 0.08, "{what}: {share} instead of {wanted}");
     }
-    let (strays, swings) = stays(outcome, SETTLED);
+    let (strays, swings) = stays(outcome, from);
     assert!(strays > 0.9, "{what}: within 5 % for {strays}");
     assert!(swings < SWINGS, "{what}: swings by {swings}");
 }
@@ -57,7 +57,7 @@ fn a_step_settles_within_a_minute_and_nothing_swings() {
     for source in WeightSource::MEASURED {
         for load in LOADS {
             let outcome = under(load, Arrivals::Poisson, Law::Daemon(source));
-            settles(&outcome, &format!("{source:?} {load}"));
+            settles(&outcome, SETTLED, &format!("{source:?} {load}"));
         }
     }
 }
@@ -70,9 +70,14 @@ fn a_start_into_a_load_that_is_nearly_too_much_settles_too() {
         for seed in [11, 12] {
             let plain = setting(vec![(0, 0.95)], Arrivals::Poisson, Law::Daemon(source), seed);
             let outcome = run(&Setting { length: 600, from: RELIEVED as u64, ..plain });
-            let (strays, swings) = stays(&outcome, RELIEVED);
-            assert!(strays > 0.85, "{source:?}: within 5 % for {strays}");
-            assert!(swings < SWINGS, "{source:?}: swings by {swings}");
+            if source == WeightSource::Cpu {
+                settles(&outcome, RELIEVED, "Cpu from the start");
+            } else {
+                // The load average tells for minutes of what waited: shares return later.
+                let (strays, swings) = stays(&outcome, RELIEVED);
+                assert!(strays > 0.85, "{source:?}: within 5 % for {strays}");
+                assert!(swings < SWINGS, "{source:?}: swings by {swings}");
+            }
             // The backlog is gone.
             let p99 = outcome.latency_ms(99.0);
             assert!(p99 < 2000.0, "{source:?}: {p99} ms");

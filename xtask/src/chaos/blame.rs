@@ -112,10 +112,8 @@ impl Blame<'_> {
         let deaths = self.history.dead.iter().map(|(at, ..)| *at);
         let weights = self.weighed.iter().map(|(at, ..)| *at);
         let between = changes.chain(deaths).chain(weights);
-        let mut instants: Vec<Stamp> =
+        let instants: BTreeSet<Stamp> =
             between.filter(|at| *at >= early && *at <= late).chain([early, begun, late]).collect();
-        instants.sort_unstable();
-        instants.dedup();
         let owners: BTreeSet<usize> =
             instants.into_iter().flat_map(|at| self.owners(client, at)).collect();
         // While there is no process nobody admits new clients, who ask again (SPEC 6.11.3g).
