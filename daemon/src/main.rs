@@ -16,6 +16,7 @@ use nlbd::cluster::Supervisor;
 use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, DbusBackend, VarlinkBackend};
 use nlbd::priority::giver;
+use nlbd::ticks::{LOOK_EVERY, every};
 use nlbd::{caps, inet, kernel, log, metrics, priority, pulse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -154,11 +155,12 @@ async fn supervise(
     }
     let on_bus = bus.map(|bus| {
         let backend = Arc::new(DbusBackend(handle.clone()));
-        tokio::spawn(async move { bus.serve(backend).await })
+        let refresh = every(LOOK_EVERY);
+        tokio::spawn(async move { bus.serve(backend, refresh).await })
     });
     let scraped = scraped(handle.clone(), run_dir.to_owned(), supervisor.metrics());
-    let mut serving =
-        tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
+    let (backend, look) = (Arc::new(VarlinkBackend(handle)), every(LOOK_EVERY));
+    let mut serving = tokio::spawn(async move { server.serve(backend, look).await });
     notify(&[sd_notify::NotifyState::Ready]);
     if let Some(patience) = sd_notify::watchdog_enabled() {
         let lives = || notify(&[sd_notify::NotifyState::Watchdog]);

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+/// How often sockets are looked for, and what is served is brought up to date.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Ticks at once, and then at the multiples of `period` since this was first asked for: all who do
 /// something every second do it at the same time. Ticks that were missed are left out.
 ///

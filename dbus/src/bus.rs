@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Interval, timeout};
 use zbus::Connection;
 use zbus::connection::Builder;
 
@@ -85,9 +85,9 @@ impl Bus {
         Units::new(self.connection.subscribe())
     }
 
-    /// Serves until the future is dropped, with or without a bus. Each loss and each return is
-    /// said in the log once.
-    pub async fn serve<B: Backend>(&self, backend: Arc<B>) -> Infallible {
+    /// Serves until the future is dropped, with or without a bus. At ticks of `refresh` it is
+    /// looked for changes that no event told of. Each loss and each return is said in the log once.
+    pub async fn serve<B: Backend>(&self, backend: Arc<B>, mut refresh: Interval) -> Infallible {
         let mut said = false;
         let mut wait = FIRST_WAIT;
         loop {
@@ -107,7 +107,7 @@ impl Bus {
                             }
                             said = false;
                             let begun = Instant::now();
-                            let lost = served.run().await;
+                            let lost = served.run(&mut refresh).await;
                             // One that breaks at once, each time, is not tried in haste for ever.
                             if begun.elapsed() > LONGEST_WAIT {
                                 wait = FIRST_WAIT;

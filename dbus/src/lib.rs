@@ -1,8 +1,8 @@
 //! The D-Bus interfaces `org.nlbd1.*`: objects, properties, signals, and questions to polkit.
 //!
 //! The server translates between a bus and a [`Backend`]; it decides nothing. What clients read
-//! comes from the latest [`State`], so that no read waits for the daemon; what changes something
-//! is the backend's, which is told who calls.
+//! comes from the latest [`State`], or from a new one where that is older than a second; what changes
+//! something is the backend's, which is told who calls.
 //!
 //! `zbus` brings the connection, the wire format and the proxies. Its object server is not used:
 //! it answers `Properties.Set` under a lock on all objects, so that one caller who is being asked
@@ -58,6 +58,7 @@ pub trait Backend: Send + Sync + 'static {
         call: Call,
     ) -> impl Future<Output = Result<Answer, Error>> + Send;
 
-    /// Signals from now on. The stream must not hold anybody up when it is not read.
-    fn signals(&self) -> futures_util::stream::BoxStream<'static, Signal>;
+    /// What happens from now on, each time with its signals, if it has any: the state may be
+    /// another. The stream must not hold anybody up when it is not read.
+    fn events(&self) -> futures_util::stream::BoxStream<'static, Vec<Signal>>;
 }

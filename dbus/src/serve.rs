@@ -1,7 +1,7 @@
 //! One connection served: calls in, replies and signals out, in one task.
 //!
-//! Whatever a client can read without the daemon's help is answered at once, from the latest
-//! state. The rest is a task of its own, and there is a bound on those.
+//! What a client reads is answered at once from the latest state, unless that is old: then it waits
+//! until the daemon has told a new one. The rest is a task of its own, and there is a bound on those.
 
 use core::num::NonZeroUsize;
 use core::time::Duration;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Interval, sleep_until, timeout};
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::message::{Flags, Type};
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -26,12 +26,16 @@ use crate::{Backend, NAME};
 
 mod handle;
 
+/// What nobody announces (ages, counts) is at most as old as this when it is read: the daemon is
+/// asked before, where it is older.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// While nobody reads, the daemon is asked at every so many of the ticks only.
+const QUIET: u32 = 5;
+
 /// At most four times a second an object's changes are announced: fast enough for eyes, and 64
 /// nodes whose weights all change are 256 signals a second and no more.
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(250);
-
-/// What nobody announces (ages, counts) is read anew so often.
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// Calls that wait for the daemon or for polkit. More are refused.
 const MAX_CALLS: usize = 128;
@@ -67,11 +71,19 @@ pub(crate) struct Served<B> {
     connection: Connection,
     backend: Arc<B>,
     calls: MessageStream,
-    signals: BoxStream<'static, Signal>,
-    /// What is read.
-    current: Arc<Tree>,
+    events: BoxStream<'static, Vec<Signal>>,
+    /// What is read, and the objects that it makes, once somebody has read them.
+    state: State,
+    current: Option<Arc<Tree>>,
     /// What clients were told of.
     announced: Arc<Tree>,
+    /// Whether anybody has read since the state was asked for.
+    read: bool,
+    /// Reads that wait for the state.
+    reads: Vec<Message>,
+    ticks: u32,
+    /// They may not have been told of all that `state` says.
+    untold: bool,
     outbox: Outbox,
     work: JoinSet<Done>,
     /// Calls that wait, by the unique name of the client.
@@ -79,7 +91,8 @@ pub(crate) struct Served<B> {
     /// Whether the state is being asked for, to be announced.
     asked: bool,
     latest: Instant,
-    due: Instant,
+    /// When there is something to announce.
+    due: Option<Instant>,
 }
 
 impl<B: Backend> Served<B> {
@@ -90,39 +103,45 @@ impl<B: Backend> Served<B> {
     ) -> zbus::Result<(Self, bool)> {
         let rule = MatchRule::builder().msg_type(Type::MethodCall).build()?;
         let calls = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
-        let signals = backend.signals();
+        let events = backend.events();
         let state = backend.state().await.unwrap_or_default();
-        let current = Arc::new(Tree::build(&state));
+        let announced = Arc::new(Tree::build(&state));
         let flags = RequestNameFlags::empty();
         let reply = connection.request_name_with_flags(NAME, flags).await?;
-        let now = Instant::now();
         let served = Self {
             connection: connection.clone(),
             backend,
             calls,
-            signals,
-            announced: Arc::clone(&current),
-            current,
+            events,
+            state,
+            current: Some(Arc::clone(&announced)),
+            announced,
+            read: false,
+            reads: Vec::new(),
+            ticks: 0,
+            untold: false,
             outbox: Outbox::default(),
             work: JoinSet::new(),
             waiting: HashMap::new(),
             asked: false,
-            latest: now,
-            due: now + REFRESH_EVERY,
+            latest: Instant::now(),
+            due: None,
         };
         Ok((served, reply == RequestNameReply::InQueue))
     }
 
-    /// Serves until the connection breaks; says why it did.
-    pub(crate) async fn run(&mut self) -> zbus::Error {
+    /// Serves until the connection breaks; says why it did. At ticks of `refresh` it is looked for
+    /// changes that no event told of.
+    pub(crate) async fn run(&mut self, refresh: &mut Interval) -> zbus::Error {
         loop {
-            if let Err(error) = self.step().await {
+            if let Err(error) = self.step(refresh).await {
                 return error;
             }
         }
     }
 
-    async fn step(&mut self) -> zbus::Result<()> {
+    async fn step(&mut self, refresh: &mut Interval) -> zbus::Result<()> {
+        let due = self.due.filter(|_| !self.asked);
         tokio::select! {
             message = self.calls.next() => match message {
                 Some(message) => self.handle_message(message?).await,
@@ -132,60 +151,98 @@ impl<B: Backend> Served<B> {
                 Ok(Done::State(state)) => self.handle_state(state).await,
                 Ok(Done::Call(answered)) => self.handle_answered(*answered).await,
                 Err(error) => {
+                    // Whichever it was: the state is asked for again.
+                    self.asked = false;
                     tracing::error!(%error, "a call over D-Bus broke off");
                     Ok(())
                 }
             },
-            Some(signal) = self.signals.next() => {
-                self.outbox.put(signal);
+            Some(signals) = self.events.next() => {
+                signals.into_iter().for_each(|signal| self.outbox.put(signal));
                 self.announce_soon();
                 Ok(())
             }
-            () = sleep_until(self.due), if !self.asked => {
-                self.asked = true;
-                let backend = self.backend.clone();
-                self.work.spawn(async move { Done::State(backend.state().await) });
+            () = sleep_until(due.unwrap_or(self.latest)), if due.is_some() => {
+                self.ask();
+                Ok(())
+            }
+            _ = refresh.tick(), if !self.asked => {
+                self.ticks = self.ticks.wrapping_add(1);
+                if self.read || self.ticks.is_multiple_of(QUIET) {
+                    self.ask();
+                }
                 Ok(())
             }
         }
     }
 
+    fn ask(&mut self) {
+        (self.asked, self.read) = (true, false);
+        let backend = self.backend.clone();
+        self.work.spawn(async move { Done::State(backend.state().await) });
+    }
+
     fn announce_soon(&mut self) {
-        self.due = self.due.min(self.latest + ANNOUNCE_EVERY);
+        self.due.get_or_insert(self.latest + ANNOUNCE_EVERY);
+    }
+
+    /// The objects as they are read.
+    fn tree(&mut self) -> Arc<Tree> {
+        let build = || Arc::new(Tree::build(&self.state));
+        Arc::clone(self.current.get_or_insert_with(build))
+    }
+
+    /// The daemon has answered: so is whoever waits for that.
+    async fn handle_state(&mut self, state: Option<State>) -> zbus::Result<()> {
+        (self.asked, self.latest, self.due) = (false, Instant::now(), None);
+        // One that does not answer now is asked again.
+        if let Some(state) = state {
+            self.handle_new(state).await?;
+        }
+        for read in std::mem::take(&mut self.reads) {
+            self.answer(read).await?;
+        }
+        Ok(())
     }
 
     /// A new state: clients are told what differs, and what happened meanwhile.
-    async fn handle_state(&mut self, state: Option<State>) -> zbus::Result<()> {
-        (self.asked, self.latest) = (false, Instant::now());
-        self.due = self.latest + REFRESH_EVERY;
-        // A daemon that does not answer now is asked again.
-        let Some(state) = state else { return Ok(()) };
-        self.current = Arc::new(Tree::build(&state));
-        for change in self.current.since(&self.announced) {
-            let message = match &change {
-                Change::Removed(path, interface) => reply::removed(path, interface)?,
-                Change::Added(path) => match self.current.0.get(path) {
-                    Some(object) => reply::added(path, object)?,
-                    None => continue,
-                },
-                Change::Changed(path, names) => match self.current.0.get(path) {
-                    Some(object) => reply::changed(path, object, names)?,
-                    None => continue,
-                },
-            };
-            self.connection.send(&message).await?;
+    async fn handle_new(&mut self, state: State) -> zbus::Result<()> {
+        self.untold |= state != self.state;
+        self.take(state);
+        if std::mem::take(&mut self.untold) {
+            let current = self.tree();
+            for change in current.since(&self.announced) {
+                let message = match &change {
+                    Change::Removed(path, interface) => reply::removed(path, interface)?,
+                    Change::Added(path) => match current.0.get(path) {
+                        Some(object) => reply::added(path, object)?,
+                        None => continue,
+                    },
+                    Change::Changed(path, names) => match current.0.get(path) {
+                        Some(object) => reply::changed(path, object, names)?,
+                        None => continue,
+                    },
+                };
+                self.connection.send(&message).await?;
+            }
+            self.announced = current;
         }
-        self.announced = Arc::clone(&self.current);
         for signal in self.outbox.take() {
             self.connection.send(&reply::happened(&signal)?).await?;
         }
         Ok(())
     }
 
+    /// From now on this is read.
+    fn take(&mut self, state: State) {
+        (self.state, self.current) = (state, None);
+    }
+
     async fn handle_answered(&mut self, answered: Answered) -> zbus::Result<()> {
         let Answered { message, result, property, state } = answered;
         if let Some(state) = state {
-            self.current = Arc::new(Tree::build(&state));
+            self.untold = true;
+            self.take(state);
             self.announce_soon();
         }
         let header = message.header();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use zbus::{ObjectPath, OwnedVariant, Variant};
 
 use crate::path::{ROOT, cluster_path, node_path};
-use crate::types::{Cluster, HealthCheck, Manager, Node, State};
+use crate::types::{Cluster, HealthCheck, Manager, Moving, Node, State};
 use crate::{CLUSTER, MANAGER, NODE};
 
 /// A property's value.
@@ -125,7 +125,7 @@ impl List {
     }
 
     /// One that always moves.
-    fn moving<'v>(self, name: &'static str, value: impl Into<Variant<'v>>) -> Self {
+    fn moving<'v>(self, name: &'static str, Moving(value): Moving<impl Into<Variant<'v>>>) -> Self {
         self.put(name, value, false)
     }
 }
@@ -176,7 +176,7 @@ fn cluster(cluster: &Cluster) -> Properties {
         .with("LostNodes", cluster.lost.clone())
         .with("UnusedInterfaces", cluster.unused_interfaces.clone())
         .with("Strangers", cluster.strangers.clone())
-        .moving("Checks", cluster.checks.iter().map(check).collect::<Vec<_>>())
+        .moving("Checks", Moving(cluster.checks.iter().map(check).collect::<Vec<_>>()))
         .moving("UptimeMs", cluster.uptime_ms)
         .moving("Clients", cluster.clients)
         .moving("Pins", cluster.pins)
@@ -201,7 +201,7 @@ fn check(check: &HealthCheck) -> (String, &'static str, String, u64, u64, u64) {
         None => "unknown",
     };
     let HealthCheck { name, message, changed_ms, runs, failures, .. } = check;
-    (name.clone(), result, message.clone(), *changed_ms, *runs, *failures)
+    (name.clone(), result, message.0.clone(), changed_ms.0, runs.0, failures.0)
 }
 
 fn node(node: &Node) -> Properties {

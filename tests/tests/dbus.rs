@@ -136,6 +136,34 @@ fn a_cluster_is_read_changed_and_followed() {
     });
 }
 
+/// While nobody reads, the daemon is seldom asked: what is read then is new all the same, and what
+/// somebody changes by another way is told.
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn whoever_reads_seldom_reads_what_is_true_and_is_told_what_changes() {
+    on_a_bus(&[100, 100], |cluster, bus| {
+        // How much older it is each time than it was when it was youngest: a second, and what
+        // busctl takes. At one of five seconds in a row nobody would have asked for three.
+        let mut begun = Vec::new();
+        for _ in 0..5 {
+            let asked = Instant::now();
+            let said = get(bus, "UptimeMs")?;
+            let uptime = Duration::from_millis(said.strip_prefix("t ").context("t")?.parse()?);
+            begun.push(asked.checked_sub(uptime).context("a machine that is up for longer")?);
+            std::thread::sleep(Duration::from_secs(4));
+        }
+        let (first, last) = (begun.iter().min().context("1")?, begun.iter().max().context("1")?);
+        ensure!(*last - *first < Duration::from_millis(1800), "{:?} apart", *last - *first);
+
+        let address = bus.address();
+        let words = ["gdbus", "monitor", "--address", &address, "--dest", "org.nlbd1"];
+        let gdbus = bus.follow(&words, "gdbus")?;
+        wait_words(&gdbus, &["owned by"])?;
+        cluster.nodes[0].ctl(&["weight-mode", "nlb0", "cpu"])?;
+        wait_words(&gdbus, &["PropertiesChanged", "'WeightMode': <'cpu'>"])
+    });
+}
+
 /// What the service says of itself is what is committed.
 fn check_introspection(bus: &Bus) -> Result<()> {
     let node = format!("{CLUSTER}/node/{:016x}", 1);

@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 
 use crate::error::Error;
 use crate::method::{Method, Record};
@@ -95,9 +96,6 @@ impl Default for Limits {
     }
 }
 
-/// How often it is looked whether the socket is there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -144,11 +142,9 @@ impl Server {
     }
 
     /// Serves until the future is dropped; then every connection ends. A socket that somebody
-    /// removed is there again within a second; that is said once.
-    pub async fn serve<B: Backend>(&self, backend: Arc<B>) {
+    /// removed is there again at the next tick of `look`; that is said once.
+    pub async fn serve<B: Backend>(&self, backend: Arc<B>, mut look: Interval) {
         let mut connections = JoinSet::new();
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut name = Name::of(&self.socket);
         let mut again: Option<UnixListener> = None;
         let mut failed = Seldom::default();

@@ -16,7 +16,7 @@ use crate::priority::{self, Priority};
 use crate::pulse::Heart;
 
 /// How often the thread says that it moves: it sleeps while there is nothing to do.
-const BEAT_EVERY: Duration = Duration::from_secs(1);
+const BEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// Registrations that may wait: there are few clusters, and they come one by one.
 const REGISTRATIONS: usize = 16;

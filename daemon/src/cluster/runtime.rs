@@ -44,7 +44,7 @@ const TRANSMITS_A_TURN: usize = 16;
 const FIRST_SOCKETS: Duration = Duration::from_secs(1);
 
 /// How often the view for readers is renewed at most.
-const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 
 /// What a cluster's loop is made of.
 pub(super) struct Parts {

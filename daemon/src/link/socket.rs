@@ -93,7 +93,13 @@ impl PacketSocket {
         self.fd.async_io(sys::READABLE, |socket| receive(socket, buffer)).await
     }
 
-    /// The next frame, if one waits.
+    /// The next frame, if the reactor has seen that one waits: no system call else.
+    pub(super) fn recv_seen(&self, buffer: &mut [u8]) -> io::Result<Option<LinkEvent>> {
+        let read = sys::try_read(&self.fd, |socket| receive(socket, buffer));
+        none_if_blocked(read)
+    }
+
+    /// The next frame, if one waits, whether or not the reactor has seen it.
     pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Option<LinkEvent>> {
         let mut asked = false;
         let read = sys::try_read(&self.fd, |socket| {
@@ -107,10 +113,7 @@ impl PacketSocket {
             }
             read => read,
         };
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            read => read.map(Some),
-        }
+        none_if_blocked(read)
     }
 
     /// Sends one frame, at once or not at all. It passes the egress hook and the queueing
@@ -133,6 +136,13 @@ impl PacketSocket {
 
     pub(super) fn stats(&self) -> io::Result<PacketStats> {
         sys::statistics(self.fd.get_ref().as_fd())
+    }
+}
+
+fn none_if_blocked(read: io::Result<LinkEvent>) -> io::Result<Option<LinkEvent>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        read => read.map(Some),
     }
 }
 

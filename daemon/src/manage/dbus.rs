@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
-use nlb_dbus::{self as wire, Answer, Call, Error, State};
+use nlb_dbus::{self as wire, Answer, Call, Error, Moving, State};
 use nlb_engine::manage::{ClientView, Explanation, NodeView, Outcome};
 use nlb_protocol::{ClusterId, NodeId, Weight};
 use tokio::sync::broadcast::error::RecvError;
@@ -46,20 +46,16 @@ impl wire::Backend for DbusBackend {
         answer(reply, offset)
     }
 
-    fn signals(&self) -> BoxStream<'static, wire::Signal> {
-        let next = |(mut events, mut signals, mut ready)| async move {
-            loop {
-                if let Some(signal) = VecDeque::pop_front(&mut ready) {
-                    return Some((signal, (events, signals, ready)));
-                }
-                match tokio::sync::broadcast::Receiver::recv(&mut events).await {
-                    Ok(event) => ready.extend(Signals::of(&mut signals, &event)),
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                }
-            }
+    fn events(&self) -> BoxStream<'static, Vec<wire::Signal>> {
+        let next = |(mut events, mut signals)| async move {
+            let said = match tokio::sync::broadcast::Receiver::recv(&mut events).await {
+                Ok(event) => Signals::of(&mut signals, &event),
+                Err(RecvError::Lagged(_)) => Vec::new(),
+                Err(RecvError::Closed) => return None,
+            };
+            Some((said, (events, signals)))
         };
-        unfold((self.0.events(), Signals::default(), VecDeque::new()), next).boxed()
+        unfold((self.0.events(), Signals::default()), next).boxed()
     }
 }
 
@@ -153,7 +149,7 @@ fn wire_manager(daemon: &DaemonView) -> wire::Manager {
         node_id: daemon.node.to_string(),
         node_name: daemon.name.clone(),
         config: text(&daemon.config),
-        uptime_ms: milliseconds(daemon.uptime),
+        uptime_ms: Moving(milliseconds(daemon.uptime)),
     }
 }
 
@@ -201,13 +197,13 @@ fn wire_cluster(view: &StatusView) -> wire::Cluster {
         weight_mode: facts.weight.name().to_owned(),
         weight_problem: facts.weight_problem.clone().unwrap_or_default(),
         kernel_path: facts.kernel_path.name().to_owned(),
-        uptime_ms: milliseconds(facts.uptime),
+        uptime_ms: Moving(milliseconds(facts.uptime)),
         buckets_accepted: few(snapshot.buckets_accepted),
-        clients: snapshot.clients as u64,
-        pins: snapshot.pins as u64,
-        held: snapshot.held as u64,
-        drops: named(view.drops()),
-        counters: named(view.counters()),
+        clients: Moving(snapshot.clients as u64),
+        pins: Moving(snapshot.pins as u64),
+        held: Moving(snapshot.held as u64),
+        drops: Moving(named(view.drops())),
+        counters: Moving(named(view.counters())),
         nodes: snapshot.nodes.iter().map(wire_node).collect(),
         health: words::health_name(local.map(|node| node.health).unwrap_or_default()).to_owned(),
         checks: facts.checks.iter().map(wire_check).collect(),
@@ -232,10 +228,10 @@ fn wire_check(check: &CheckView) -> wire::HealthCheck {
     wire::HealthCheck {
         name: check.name.clone(),
         passes: check.passes,
-        message: check.message.clone(),
-        changed_ms: check.changed.map_or(u64::MAX, milliseconds),
-        runs: check.runs,
-        failures: check.failures,
+        message: Moving(check.message.clone()),
+        changed_ms: Moving(check.changed.map_or(u64::MAX, milliseconds)),
+        runs: Moving(check.runs),
+        failures: Moving(check.failures),
     }
 }
 
@@ -248,10 +244,10 @@ fn wire_node(node: &NodeView) -> wire::Node {
         buckets: few(node.buckets),
         local: node.local,
         hears_us: node.hears_us,
-        last_heard_ms: milliseconds(node.last_heard),
+        last_heard_ms: Moving(milliseconds(node.last_heard)),
         incarnation: node.incarnation.to_string(),
         software: node.software.clone(),
-        pins: node.pins as u64,
+        pins: Moving(node.pins as u64),
         health: words::health_name(node.health).to_owned(),
         differs: node.differs.iter().map(words::difference).collect(),
     }

@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::*;
 use crate::check::CheckView;
+use crate::ticks::{LOOK_EVERY, every};
 use crate::weight::WeightSource;
 
 mod events;
@@ -224,7 +225,8 @@ async fn connected(owner: u32) -> (Connection, tempfile::TempDir) {
     let socket = directory.path().join(nlb_varlink::SOCKET);
     let server = Server::bind(&socket, Limits::default()).unwrap();
     tokio::spawn(answer(inbox));
-    tokio::spawn(async move { server.serve(Arc::new(VarlinkBackend(handle))).await });
+    let (backend, look) = (Arc::new(VarlinkBackend(handle)), every(LOOK_EVERY));
+    tokio::spawn(async move { server.serve(backend, look).await });
     (Connection::connect(&socket).await.unwrap(), directory)
 }
 

@@ -18,7 +18,7 @@ use super::http::{PATIENCE, answer};
 use super::page;
 use crate::inet;
 use crate::manage::Handle;
-use crate::ticks::every;
+use crate::ticks::{LOOK_EVERY, every};
 
 /// The socket in the run directory.
 pub const SOCKET: &str = "metrics";
@@ -32,9 +32,6 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// After an error of `accept`, out of descriptors most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether the socket is there.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A socket that is removed with its listener.
 struct Socket {

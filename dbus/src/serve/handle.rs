@@ -2,7 +2,7 @@
 
 use zbus::{Message, OwnedVariant};
 
-use super::Served;
+use super::{FRESH, MAX_CALLS, Served};
 use crate::Backend;
 use crate::call::{Arguments, Call};
 use crate::error::Error;
@@ -25,7 +25,24 @@ enum Handled {
 }
 
 impl<B: Backend> Served<B> {
+    /// Answers at once, unless what is read is older than whoever reads it may expect.
     pub(super) async fn handle_message(&mut self, message: Message) -> zbus::Result<()> {
+        let old = self.latest.elapsed() > FRESH;
+        if !reads(&message) {
+            return self.answer(message).await;
+        }
+        self.read = true;
+        if !old || self.reads.len() >= MAX_CALLS {
+            return self.answer(message).await;
+        }
+        self.reads.push(message);
+        if !self.asked {
+            self.ask();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn answer(&mut self, message: Message) -> zbus::Result<()> {
         let built = match self.look(&message) {
             Ok(Handled::Now(built)) => built,
             Ok(Handled::Daemon(call, property)) => {
@@ -39,11 +56,12 @@ impl<B: Backend> Served<B> {
         self.send(&message, built).await
     }
 
-    fn look(&self, message: &Message) -> Result<Handled, Error> {
+    fn look(&mut self, message: &Message) -> Result<Handled, Error> {
         let header = message.header();
         let path = header.path().map(|path| path.as_str()).unwrap_or_default();
         let member = header.member().map(|member| member.as_str()).unwrap_or_default();
-        let object = self.current.0.get(path);
+        let tree = self.tree();
+        let object = tree.0.get(path);
         // A caller may leave the interface out.
         let interface = match header.interface().map(|interface| interface.as_str()) {
             Some(interface) => interface,
@@ -57,8 +75,8 @@ impl<B: Backend> Served<B> {
                 return arguments.none(Handled::Now(reply::reply(&header, &id)));
             }
             (INTROSPECTABLE, "Introspect") => {
-                let text = introspect(&self.current, path)
-                    .ok_or_else(|| Error::UnknownObject(path.to_owned()))?;
+                let text =
+                    introspect(&tree, path).ok_or_else(|| Error::UnknownObject(path.to_owned()))?;
                 return arguments.none(Handled::Now(reply::reply(&header, &text)));
             }
             _ => {}
@@ -66,7 +84,7 @@ impl<B: Backend> Served<B> {
         let object = object.ok_or_else(|| Error::UnknownObject(path.to_owned()))?;
         match (interface, member) {
             (OBJECT_MANAGER, "GetManagedObjects") if path == ROOT => {
-                arguments.none(Handled::Now(reply::managed(&header, &self.current)))
+                arguments.none(Handled::Now(reply::managed(&header, &tree)))
             }
             (PROPERTIES, _) => property(object, &arguments),
             (interface, _) if interface == object.interface => {
@@ -76,6 +94,15 @@ impl<B: Backend> Served<B> {
             (interface, _) => Err(Error::UnknownInterface(interface.to_owned())),
         }
     }
+}
+
+/// Whether values are read with it.
+fn reads(message: &Message) -> bool {
+    let header = message.header();
+    let interface = header.interface().map(|interface| interface.as_str());
+    let member = header.member().map(|member| member.as_str());
+    matches!((interface, member), (Some(PROPERTIES), Some("Get" | "GetAll")))
+        || matches!((interface, member), (Some(OBJECT_MANAGER), Some("GetManagedObjects")))
 }
 
 /// `org.freedesktop.DBus.Properties`.

@@ -34,9 +34,10 @@ fn objects_come_and_go() {
 fn several_properties_are_one_change_and_moving_ones_are_none() {
     let before = state(&["1"]);
     let mut after = before.clone();
-    after.clusters[0].nodes[0].last_heard_ms = 70;
-    after.clusters[0].clients = 7;
+    after.clusters[0].nodes[0].last_heard_ms = Moving(70);
+    after.clusters[0].clients = Moving(7);
     assert_eq!(Tree::build(&after).since(&Tree::build(&before)), []);
+    assert_eq!(after, before);
     after.clusters[0].nodes[0].weight = 7;
     after.clusters[0].nodes[0].buckets = 70;
     let path = "/org/nlbd1/cluster/nlb0/node/1".to_owned();
@@ -49,7 +50,7 @@ fn a_check_that_turns_is_announced_and_one_that_runs_is_not() {
     let check = |passes, runs| HealthCheck {
         name: "Tcp".to_owned(),
         passes,
-        runs,
+        runs: Moving(runs),
         ..HealthCheck::default()
     };
     let with = |passes, runs, health: &str| {

@@ -102,7 +102,10 @@ impl Served {
         let backend = Arc::new(backend);
         let task = tokio::spawn({
             let backend = backend.clone();
-            async move { server.serve(backend).await }
+            async move {
+                let look = tokio::time::interval(std::time::Duration::from_secs(1));
+                server.serve(backend, look).await
+            }
         });
         Self { socket, backend, _directory: directory, task }
     }

@@ -31,7 +31,7 @@ fn saved() -> Saved {
         weight: Weight::DEFAULT,
         until: now() + Duration::from_secs(60),
         planned: true,
-        witnessed: true,
+        witnessed: false,
     };
     let ack = PeerAck { node: NodeId(1), incarnation_low: 2, sequence_low: 3 };
     Saved {
@@ -41,9 +41,17 @@ fn saved() -> Saved {
     }
 }
 
+/// A record of this.
+fn record_of(saved: &Saved) -> Record {
+    let mut record = record();
+    record.take_in(saved);
+    record
+}
+
 fn file(path: &Path) -> StateFile {
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
-    StateFile { file: Some(file), path: path.to_owned(), record: record(), saved: None }
+    let (path, page) = (path.to_owned(), vec![0; LENGTH].into());
+    StateFile { file: Some(file), path, record: record(), saved: None, page }
 }
 
 #[test]
@@ -53,16 +61,15 @@ fn what_is_written_is_found() {
     let mut state = file(&path);
     let written = saved();
     state.save(written.clone()).unwrap();
-    assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
     assert_eq!(record().takes(read(&path).unwrap()), Some(written));
-    // A shorter text takes the whole place of a longer one.
+    // A shorter record takes the whole place of a longer one.
     state.save(Saved { life: None, drain: None, away: Vec::new() }).unwrap();
     assert_eq!(record().takes(read(&path).unwrap()).unwrap().life, None);
 }
 
 #[test]
 fn what_does_not_belong_here_is_not_taken() {
-    let good = record().with(&saved());
+    let good = record_of(&saved());
     assert!(record().takes(good.clone()).unwrap().life.is_some());
     for other in [
         Record { shape: SHAPE + 1, ..good.clone() },
@@ -133,8 +140,15 @@ fn a_damaged_file_is_none() {
         std::fs::write(&path, text).unwrap();
         assert!(read(&path).is_none());
     }
-    // One that names too many is not half written.
     let mut state = file(&path);
+    state.save(saved()).unwrap();
+    // Cut off anywhere, it is none.
+    let whole = std::fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(read(&path).is_none(), "{length} bytes");
+    }
+    // One that names too many is not half written.
     let many = saved().away.repeat(500);
     state.save(Saved { away: many, ..saved() }).unwrap();
     assert!(read(&path).is_none());
@@ -150,9 +164,11 @@ fn whoever_changes_what_is_left_raises_its_number() {
     let life = saved.life.map(|life| Life { until, ..life });
     let drain = saved.drain.map(|drain| Drain { until: Some(until), ..drain });
     let away = saved.away.iter().map(|(ack, _)| (*ack, until)).collect();
-    let record = Record { shape: 0, host: String::new(), ..record() };
-    let record = record.with(&Saved { life, drain, away });
-    let mut text = format!("shape {SHAPE}\n{}\n", ron::to_string(&record).unwrap());
+    let record =
+        Record { shape: 0, host: String::new(), ..record_of(&Saved { life, drain, away }) };
+    let bytes = postcard::to_stdvec(&record).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = format!("shape {SHAPE}\n{hex}\n");
     for path in [QueuePath::Nft, QueuePath::Iptables] {
         let rules = crate::kernel::testing::rules("nlb0", 5);
         let filter = nlb_protocol::Buckets::EMPTY;

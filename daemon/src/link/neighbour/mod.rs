@@ -203,16 +203,16 @@ impl NeighbourSocket {
         }
     }
 
-    /// The next event, if one waits.
+    /// The next event, if the runtime has seen one since [`Self::readable`] was awaited first.
     ///
     /// # Errors
     /// As [`Self::recv`].
     pub fn try_recv(&self) -> io::Result<Option<NeighbourEvent>> {
         let mut buffer = [0; LONGEST_QUESTION];
-        if let Some(event) = self.arp.try_recv(&mut buffer)? {
+        if let Some(event) = self.arp.recv_seen(&mut buffer)? {
             return Ok(Some(self.judge(event, &buffer, arp::parse)));
         }
-        let event = self.nd.try_recv(&mut buffer)?;
+        let event = self.nd.recv_seen(&mut buffer)?;
         Ok(event.map(|event| self.judge(event, &buffer, nd::parse)))
     }
 
