@@ -177,7 +177,7 @@ impl<B: Backend> Served<B> {
     }
 
     fn ask(&mut self) {
-        (self.asked, self.read) = (true, false);
+        (self.asked, self.read, self.due) = (true, false, None);
         let backend = self.backend.clone();
         self.work.spawn(async move { Done::State(backend.state().await) });
     }
@@ -194,10 +194,13 @@ impl<B: Backend> Served<B> {
 
     /// The daemon has answered: so is whoever waits for that.
     async fn handle_state(&mut self, state: Option<State>) -> zbus::Result<()> {
-        (self.asked, self.latest, self.due) = (false, Instant::now(), None);
-        // One that does not answer now is asked again.
-        if let Some(state) = state {
-            self.handle_new(state).await?;
+        (self.asked, self.latest) = (false, Instant::now());
+        // What happened meanwhile may be in it, or not.
+        self.due = self.due.map(|_| self.latest + ANNOUNCE_EVERY);
+        match state {
+            Some(state) => self.handle_new(state).await?,
+            // It is asked again.
+            None => self.announce_soon(),
         }
         for read in std::mem::take(&mut self.reads) {
             self.answer(read).await?;
