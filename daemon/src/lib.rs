@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod link;
 pub mod log;
 pub mod manage;
+pub mod memory;
 pub mod metrics;
 pub mod priority;
 pub mod pulse;

@@ -17,7 +17,7 @@ use nlbd::config::{Host, Location, load};
 use nlbd::manage::{self, DbusBackend, VarlinkBackend};
 use nlbd::priority::giver;
 use nlbd::ticks::{LOOK_EVERY, every};
-use nlbd::{caps, inet, kernel, log, metrics, priority, pulse};
+use nlbd::{caps, inet, kernel, log, memory, metrics, priority, pulse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -58,6 +58,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut log = log::start(log::Target::Auto, arguments.log_level.as_deref())?;
     let commands = runner(arguments)?;
     priority::allow(arguments.priority_socket.as_deref());
+    if let Err(error) = memory::lock() {
+        tracing::info!(%error, "memory is not locked: under pressure heartbeats may wait for a disk");
+    }
     caps::drop_all_but_needed().context("cannot drop privileges")?;
     log.write().context("cannot start the thread of the log")?;
     make_run_dir(&arguments.run_dir)?;

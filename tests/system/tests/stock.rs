@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nlb_system::machines::{deb, first_steps};
 use nlb_system::{Vm, image};
 use nlb_tests::lab::{Lab, LabOptions};
@@ -13,6 +13,8 @@ use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
 use nlb_tests::wait::{wait_for, wait_until};
 
 const SETTLES: Duration = Duration::from_secs(120);
+/// What the daemon may take.
+const MEMORY_KB: u64 = 20 << 10;
 /// New connections a second: emulated machines are slow.
 const RATE: u32 = 10;
 
@@ -99,6 +101,7 @@ fn used(lab: &Lab, vms: &mut [Vm]) -> Result<()> {
         ensure!(link.contains("dummy"), "no dummy link: {link}");
     }
     management(&mut vms[0])?;
+    stays_in_memory(&mut vms[0])?;
     let sources = Sources::Fresh { first: 0 };
     let spec = LoadSpec { rate: RATE, sources, ipv4: 2, ..LoadSpec::default() };
     let load = Load::start(&lab.client, &spec)?;
@@ -118,6 +121,21 @@ fn used(lab: &Lab, vms: &mut [Vm]) -> Result<()> {
     vms[2].sh("apt-get purge -y nlbd")?;
     let left = vms[2].sh("ls -d /etc/nlbd /run/nlbd 2>/dev/null; nft list ruleset; true")?;
     ensure!(!left.contains("nlb"), "left behind: {left}");
+    Ok(())
+}
+
+/// The kernel takes what it can get of the daemon's memory: none of its code is among it.
+fn stays_in_memory(vm: &mut Vm) -> Result<()> {
+    let said =
+        vm.sh("echo 64M > /sys/fs/cgroup/system.slice/nlbd.service/memory.reclaim 2>/dev/null\n\
+         pid=$(systemctl show --value -p MainPID nlbd)\n\
+         awk '/^[0-9a-f]+-/ {code = / r-xp .*nlbd$/} code && /^(Size|Rss|Locked):/ {print $2}' \
+         /proc/$pid/smaps\n\
+         awk '/^VmRSS:/ {print $2}' /proc/$pid/status")?;
+    let sizes: Vec<u64> = said.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [size, there, locked, all] = sizes[..] else { bail!("{said}") };
+    println!("code: {size} KiB, {there} KiB of it there, {locked} KiB locked; in all {all} KiB");
+    ensure!(size == there && size == locked && all < MEMORY_KB, "{said}");
     Ok(())
 }
 
