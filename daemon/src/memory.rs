@@ -13,8 +13,8 @@ const ON_FAULT: MlockAllFlags = MlockAllFlags::from_bits_retain(libc::MCL_ONFAUL
 /// Locks what is there, and what will be. To be called while the process still has its
 /// capabilities. Children lock nothing.
 ///
-/// A limit would not only be one of this: allocations beyond it would fail. So without
-/// `RLIM_INFINITY`, and the right to set it, nothing is locked.
+/// Under a limit, what is allocated beyond it would fail: so nothing is locked where the limit is
+/// not `RLIM_INFINITY` and cannot be made that.
 ///
 /// # Errors
 /// When that is not allowed.
