@@ -38,8 +38,17 @@ fn under_load(
     rest()?;
     change()?;
     rest()?;
-    let sum = Summary::of(&load.finish()?);
+    let attempts = load.finish()?;
+    let sum = Summary::of(&attempts);
     println!("{what}: {sum}");
+    // Who had it, and when: that is what a broken connection is explained by.
+    for failed in attempts.iter().filter(|attempt| attempt.server.is_err()) {
+        println!("{failed:?}");
+        for machine in &all.machines {
+            let said = machine.output(&format!("nlbctl explain {}", failed.source))?;
+            println!("{}: {}", machine.name, String::from_utf8_lossy(&said.stdout));
+        }
+    }
     ensure!(sum.attempts >= 4 * RATE as usize && sum.failed == 0, "{what}: {sum}");
     Ok(sum)
 }
