@@ -27,11 +27,9 @@ enum Handled {
 impl<B: Backend> Served<B> {
     /// Answers at once, unless what is read is older than whoever reads it may expect.
     pub(super) async fn handle_message(&mut self, message: Message) -> zbus::Result<()> {
-        let old = self.latest.elapsed() > FRESH;
-        if !reads(&message) {
-            return self.answer(message).await;
-        }
-        self.read = true;
+        let reads = reads(&message);
+        self.read |= reads;
+        let old = reads && self.latest.elapsed() > FRESH;
         if !old || self.reads.len() >= MAX_CALLS {
             return self.answer(message).await;
         }
@@ -101,8 +99,11 @@ fn reads(message: &Message) -> bool {
     let header = message.header();
     let interface = header.interface().map(|interface| interface.as_str());
     let member = header.member().map(|member| member.as_str());
-    matches!((interface, member), (Some(PROPERTIES), Some("Get" | "GetAll")))
-        || matches!((interface, member), (Some(OBJECT_MANAGER), Some("GetManagedObjects")))
+    matches!(
+        (interface, member),
+        (Some(PROPERTIES), Some("Get" | "GetAll"))
+            | (Some(OBJECT_MANAGER), Some("GetManagedObjects"))
+    )
 }
 
 /// `org.freedesktop.DBus.Properties`.

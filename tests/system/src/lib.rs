@@ -18,3 +18,6 @@ pub mod vm;
 pub use machine::Machine;
 pub use machines::Machines;
 pub use vm::Vm;
+
+/// The memory that the daemon may take, without clients, in KiB.
+pub const MEMORY_KB: u64 = 20 << 10;

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nlb_system::{Machine, Machines};
+use nlb_system::{MEMORY_KB, Machine, Machines};
 use nlb_tests::wait::wait_for;
 
 const SOON: Duration = Duration::from_secs(20);
 /// What `systemd-analyze security` may say at most.
 const EXPOSURE: f64 = 1.4;
-/// What the daemon may take at rest.
-const MEMORY_KB: u64 = 20 << 10;
 /// Several times what it is to take (0.5), which is printed: a machine that others use too makes the
 /// same work longer. It shows a daemon that does not rest.
 const CPU_PERCENT: f64 = 3.0;

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use nlb_system::machines::{deb, first_steps};
-use nlb_system::{Vm, image};
+use nlb_system::{MEMORY_KB, Vm, image};
 use nlb_tests::lab::{Lab, LabOptions};
 use nlb_tests::load::{Load, LoadSpec, Sources, Summary};
 use nlb_tests::wait::{wait_for, wait_until};
 
 const SETTLES: Duration = Duration::from_secs(120);
-/// What the daemon may take.
-const MEMORY_KB: u64 = 20 << 10;
 /// New connections a second: emulated machines are slow.
 const RATE: u32 = 10;
 
