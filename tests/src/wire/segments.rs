@@ -246,6 +246,12 @@ impl Segments {
         asked.answers.push((node, at));
     }
 
+    /// What passed on the connections of a client, for people who want to know what happened.
+    pub fn of_client(&self, client: IpAddr) -> impl Iterator<Item = &Passed> {
+        let own = self.tracks.iter().filter(move |(connection, _)| connection.client.0 == client);
+        own.flat_map(|(_, track)| &track.passed)
+    }
+
     fn sweep(&mut self, at: Stamp) {
         if at.since(self.swept) > SWEEP {
             self.swept = at;

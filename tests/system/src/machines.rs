@@ -7,7 +7,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nlb_tests::lab::{Lab, LabOptions};
 use nlb_tests::load::{Load, LoadSpec, Sources};
 use nlb_tests::service::Services;
+use nlb_tests::spec::ClusterSpec;
+use nlb_tests::status::Status;
 use nlb_tests::wait::wait_for;
+use nlb_tests::wire::Watcher;
+use nlb_tests::wire::rules::Subject;
 use serde_json::Value;
 
 use crate::image;
@@ -141,6 +145,22 @@ impl Machines {
         // The service has an IPv4 address only.
         let spec = LoadSpec { rate, sources, ipv4: 2, ..LoadSpec::default() };
         Load::start(&self.lab.client, &spec)
+    }
+
+    /// Watches what passes between clients and the cluster that the first machine is in.
+    ///
+    /// # Errors
+    /// When the machine does not say which that is, or watching is not allowed here.
+    pub fn watch(&self) -> Result<Watcher> {
+        let said = self.machines.first().context("no machine")?.sh("nlbctl --json status")?;
+        let status: Status = serde_json::from_str(&said)?;
+        let cluster = status.clusters.into_iter().next().context("no cluster")?;
+        // That of a cluster that was told nothing of modes.
+        let mac = ClusterSpec { id: cluster.id, ..ClusterSpec::default() }.mac();
+        let said = cluster.rest.get("mac").and_then(Value::as_str);
+        ensure!(said == Some(&mac.to_string()), "its MAC is {said:?}, and not {mac}");
+        let subject = Subject { mac, addresses: cluster.addresses };
+        Watcher::start_lean(&self.lab.switch, subject, &["client"])
     }
 }
 

@@ -23,13 +23,15 @@ fn property(machine: &Machine, name: &str) -> Result<String> {
     Ok(machine.sh(&format!("systemctl show --value -p {name} nlbd"))?.trim().to_owned())
 }
 
-/// Runs `change` under load, and says what clients saw. None may fail.
+/// Runs `change` under load, and says what clients saw. None may fail, and nothing may be answered
+/// by two servers.
 fn under_load(
     all: &Machines,
     first: u32,
     what: &str,
     change: impl FnOnce() -> Result<()>,
 ) -> Result<Summary> {
+    let watcher = all.watch()?;
     let load = all.load(RATE, first)?;
     let rest = || {
         let so_far = load.begun();
@@ -41,15 +43,19 @@ fn under_load(
     let attempts = load.finish()?;
     let sum = Summary::of(&attempts);
     println!("{what}: {sum}");
-    // Who had it, and when: that is what a broken connection is explained by.
+    // What passed, and who had it: that is what a broken connection is explained by.
     for failed in attempts.iter().filter(|attempt| attempt.server.is_err()) {
         println!("{failed:?}");
+        for passed in watcher.ledger().segments.of_client(failed.source) {
+            println!("{passed:?}");
+        }
         for machine in &all.machines {
             let said = machine.output(&format!("nlbctl explain {}", failed.source))?;
             println!("{}: {}", machine.name, String::from_utf8_lossy(&said.stdout));
         }
     }
     ensure!(sum.attempts >= 4 * RATE as usize && sum.failed == 0, "{what}: {sum}");
+    watcher.check().with_context(|| what.to_owned())?;
     Ok(sum)
 }
 
