@@ -32,7 +32,7 @@ use crate::manage::{
 use crate::pulse::{Heart, Pulse};
 use crate::queue;
 use crate::ticks::every;
-use crate::weight::{Meter, SAMPLE_INTERVAL, WeightSource};
+use crate::weight::{Meter, Reading, SAMPLE_INTERVAL, WeightSource};
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
 /// other programs take when nobody told them otherwise.
@@ -331,8 +331,10 @@ impl Supervisor {
     /// Reads the load and has the weights follow it.
     pub async fn weigh(&mut self, time_ms: u64) {
         let mut sources = self.clusters.values().map(Running::source);
-        let memory = sources.any(|source| source == WeightSource::Memory);
-        let reading = self.meter.read(memory);
+        let memory = sources.clone().any(|source| source == WeightSource::Memory);
+        // What is measured costs the more the more processors there are.
+        let measured = sources.any(|source| source.measure() != 0);
+        let reading = if measured { self.meter.read(memory) } else { Reading::default() };
         for (cluster, running) in &mut self.clusters {
             for Turn { kind, text } in running.weigh(&reading).await {
                 match kind {

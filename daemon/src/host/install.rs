@@ -51,6 +51,8 @@ pub struct Installed {
 #[derive(Debug)]
 pub struct Installer {
     record: Record,
+    /// The kernel has no dummy links: it is not asked again, and addresses stay where they are.
+    without_dummies: bool,
 }
 
 impl Installer {
@@ -61,7 +63,7 @@ impl Installer {
     /// # Errors
     /// When the record cannot be read.
     pub fn open(run_directory: &Path) -> Result<Self, HostError> {
-        Ok(Self { record: Record::open(run_directory)? })
+        Ok(Self { record: Record::open(run_directory)?, without_dummies: false })
     }
 
     /// Whether anything on the host is changed, by this run or by one that crashed.
@@ -192,6 +194,9 @@ impl Installer {
             }
             return Ok(link);
         }
+        if self.without_dummies {
+            return loopback(netlink).await;
+        }
         self.record.change(|changes| {
             if !changes.links.iter().any(|one| one == name) {
                 changes.links.push(name.to_owned());
@@ -203,6 +208,7 @@ impl Installer {
             if !matches!(error.errno(), Some(libc::EOPNOTSUPP)) {
                 return Err(error);
             }
+            self.without_dummies = true;
             return loopback(netlink).await;
         }
         let link = netlink.link(name).await?.ok_or_else(|| vanished(name))?;

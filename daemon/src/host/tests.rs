@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nlb_tests::netns::Namespace;
@@ -94,6 +95,25 @@ fn a_crash_costs_nothing() {
         assert!(now.contains("10.9.0.51") && !now.contains(V4) && !now.contains(V6), "{now}");
         install(&pair.node, run.path(), &Wanted::default()).unwrap();
         assert_eq!(state(&pair.node), before);
+    });
+}
+
+/// One who looks and finds everything in its place writes nothing, whatever links the kernel has.
+#[test]
+fn the_record_is_written_for_changes_only() {
+    privileged(|| {
+        let (pair, run) = (Pair::new(), tempfile::tempdir().unwrap());
+        let (path, wanted) = (run.path().join("host.ron"), wanted());
+        inside(&pair.node, || async {
+            let netlink = Netlink::connect().unwrap();
+            let mut installer = Installer::open(run.path()).unwrap();
+            installer.install(&netlink, &wanted).await.unwrap();
+            // Each time it is written it is another file; with a second name this one keeps its number.
+            std::fs::hard_link(&path, run.path().join("kept")).unwrap();
+            let first = std::fs::metadata(&path).unwrap().ino();
+            installer.install(&netlink, &wanted).await.unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().ino(), first);
+        });
     });
 }
 
