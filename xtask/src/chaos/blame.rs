@@ -9,6 +9,7 @@ use nlb_tests::cluster::Cluster;
 use nlb_tests::stamp::Stamp;
 use nlb_tests::wire::ledger::LAPSE;
 
+use super::backlog::Dropped;
 use super::history::History;
 use super::run::Done;
 use super::schedule::Fault;
@@ -19,6 +20,8 @@ const NEAR: Duration = Duration::from_millis(500);
 const TAKEOVER: Duration = Duration::from_millis(1500);
 /// Whoever is started at once after a crash says that it goes on, or does not, within so long.
 const BACK: Duration = Duration::from_secs(3);
+/// A packet of this machine to itself is there, or lost, within so long.
+const WAY: Duration = Duration::from_millis(50);
 /// Flushed rules are back so long after.
 const PUT_BACK: Duration = Duration::from_secs(1);
 /// After a partition has healed, clients that both sides kept are answered by both until each
@@ -40,6 +43,8 @@ pub(super) struct Blame<'a> {
     pub(super) weighed: &'a [(Stamp, usize, u16)],
     /// Times without a heartbeat of a server, as seen on the wire.
     pub(super) lapses: &'a [(MacAddr, Stamp, Stamp)],
+    /// Times in which this machine dropped packets by itself.
+    pub(super) backlog: &'a [Dropped],
 }
 
 /// What a doubled answer is to the rules.
@@ -102,6 +107,12 @@ impl Blame<'_> {
         self.lapses.iter().any(|(mac, from, to)| {
             self.cluster.number_of(*mac) == Some(server) && *from + LAPSE <= near && *to >= at
         })
+    }
+
+    /// Whether this machine dropped packets when one was sent, whoever they were for.
+    pub(super) fn overran(&self, at: Stamp) -> Option<String> {
+        let here = |dropped: &Dropped| dropped.from <= at + WAY && dropped.to >= at;
+        self.backlog.iter().any(here).then(|| "this machine's own backlog".to_owned())
     }
 
     /// Why a new client may have waited or failed: what happened to the server that was to take it.

@@ -1,6 +1,7 @@
 //! `cargo xtask chaos`: five servers, hundreds of clients, and everything that can go wrong at
 //! random, on the real kernel. The wire is watched; every client's loss must have its cause.
 
+mod backlog;
 mod blame;
 mod history;
 mod run;
@@ -20,6 +21,7 @@ use nlb_tests::spec::ClusterSpec;
 use nlb_tests::stamp::Stamp;
 use nlb_tests::wait::wait_until;
 
+use self::backlog::Backlog;
 use self::blame::Blame;
 use self::history::History;
 use self::run::Runner;
@@ -104,6 +106,7 @@ pub(crate) fn run(chaos: &Chaos) -> Result<ExitCode> {
     wait_until("all sessions", Duration::from_secs(10), || {
         sessions.book().talking.len() == chaos.sessions as usize
     })?;
+    let backlog = Backlog::start()?;
     let start = Stamp::now();
     let mut runner = Runner::new(&mut cluster, &weights);
     let played = runner.play(&plan, || stop.is_set());
@@ -112,6 +115,7 @@ pub(crate) fn run(chaos: &Chaos) -> Result<ExitCode> {
     let spent = spent(begun.elapsed());
     let attempts = load.finish()?;
     let book = sessions.finish()?;
+    let backlog = backlog.finish()?;
     let history = History::read(&cluster.nodes);
     let mut verdict = Verdict::default();
     let lapses = cluster.watcher.ledger().lapses.clone();
@@ -121,6 +125,7 @@ pub(crate) fn run(chaos: &Chaos) -> Result<ExitCode> {
         history: &history,
         weighed: &weighed,
         lapses: &lapses,
+        backlog: &backlog,
     };
     verdict.wire(&cluster.watcher, &blame);
     verdict.sessions(&book, &cluster.watcher, &blame);

@@ -187,15 +187,19 @@ impl Verdict {
                 && cause.is_none()
             {
                 let answered = attempt.begun + attempt.total;
-                cause = blame.of_server(number(server), attempt.begun, answered);
+                let lost = blame.of_server(number(server), attempt.begun, answered);
+                cause = lost.or_else(|| blame.overran(attempt.begun));
             }
             let into = if attempt.server.is_err() { &mut failed } else { &mut waited };
             into.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));
             if cause.is_none() {
                 let owners = blame.owners(attempt.source, attempt.begun);
                 let scene = blame.scene(attempt.begun);
+                let resets = &ledger.segments.resets;
+                let reset = resets.iter().find(|it| it.connection.client.0 == attempt.source);
                 let words = format!(
-                    "new client without cause: {attempt:?}, {exchange:?}, of {owners:?}; {scene}"
+                    "new client without cause: {attempt:?}, {exchange:?}, {reset:?}, of {owners:?}; \
+                     {scene}"
                 );
                 self.find(&mut shown, words);
             }
@@ -210,6 +214,8 @@ impl Verdict {
             "  longest wait of all others",
             &format!("{:.1?}, of all {:.1?}", usual.unwrap_or_default(), connects.max()),
         );
+        let packets: u64 = blame.backlog.iter().map(|dropped| dropped.packets).sum();
+        self.say("packets that this machine itself dropped", &packets.to_string());
     }
 
     /// What the clients of other servers noticed of a kill.
