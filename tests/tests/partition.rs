@@ -224,7 +224,9 @@ fn a_group_that_is_too_small_does_not_serve() {
 #[ignore = "runs in network namespaces: cargo xtask test"]
 fn the_last_node_serves_when_a_neighbour_answers_it() {
     let spec = ClusterSpec::default();
-    Cluster::test(&LabOptions::default(), &spec, &[100; 2], |cluster| {
+    // No third one: a kernel asks for routers, now and then, and whoever hears that is not deaf.
+    let options = LabOptions { servers: 2, ..LabOptions::default() };
+    Cluster::test(&options, &spec, &[100; 2], |cluster| {
         // Neighbours that it knows.
         for number in 1..=2 {
             probe::ask(&cluster.lab.client, source4(number), 40)?;
