@@ -24,6 +24,14 @@ async fn frame(socket: &HeartbeatSocket, buffer: &mut [u8]) -> Received {
     }
 }
 
+/// A frame of the client's.
+fn say(pair: &Pair, payload: &[u8]) {
+    let client = pair.client_interface();
+    inside(&pair.client, || async {
+        HeartbeatSocket::open(&client, ETHERTYPE, group()).unwrap().send(payload).unwrap();
+    });
+}
+
 #[test]
 fn heartbeats_cross_the_wire_and_nothing_else_is_seen() {
     privileged(|| {
@@ -60,18 +68,13 @@ fn heartbeats_cross_the_wire_and_nothing_else_is_seen() {
 fn a_frame_arrives_when_the_kernel_takes_it() {
     privileged(|| {
         let pair = Pair::new();
-        let (node, client) = (pair.node_interface(), pair.client_interface());
+        let node = pair.node_interface();
         inside(&pair.node, || async {
             let receiver = HeartbeatSocket::open(&node, ETHERTYPE, group()).unwrap();
             let mut buffer = [0; RECEIVE_BUFFER];
             // The kernel begins to stamp a little after the first who asks for it.
             loop {
-                inside(&pair.client, || async {
-                    HeartbeatSocket::open(&client, ETHERTYPE, group())
-                        .unwrap()
-                        .send(b"now")
-                        .unwrap();
-                });
+                say(&pair, b"now");
                 let before = now();
                 let arrival = frame(&receiver, &mut buffer).await.arrival;
                 assert!(before.since(arrival) < Duration::from_secs(2));
@@ -117,7 +120,7 @@ fn a_tagged_frame_of_another_vlan_is_not_seen() {
 fn an_interface_that_goes_down_is_an_event() {
     privileged(|| {
         let pair = Pair::new();
-        let (node, client) = (pair.node_interface(), pair.client_interface());
+        let node = pair.node_interface();
         inside(&pair.node, || async {
             let receiver = HeartbeatSocket::open(&node, ETHERTYPE, group()).unwrap();
             let mut buffer = [0; RECEIVE_BUFFER];
@@ -127,9 +130,7 @@ fn an_interface_that_goes_down_is_an_event() {
             let error = receiver.send(b"nowhere").unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::NetworkDown);
             pair.node.ip("link set n0 up").unwrap();
-            inside(&pair.client, || async {
-                HeartbeatSocket::open(&client, ETHERTYPE, group()).unwrap().send(b"back").unwrap();
-            });
+            say(&pair, b"back");
             frame(&receiver, &mut buffer).await;
             receiver.send(b"here").unwrap();
             pair.node.ip("link delete n0").unwrap();
