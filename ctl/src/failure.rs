@@ -7,7 +7,7 @@ use nlb_varlink::{ClientError, Error};
 use serde_json::json;
 
 use crate::drain::Unfinished;
-use crate::key::KeyError;
+use crate::key::{BRING, KeyError};
 
 /// Why the command did not succeed.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Failure {
             Self::Drain(Unfinished::Interrupted) => "interrupted",
             Self::NoSystemd { .. } => "no-systemd",
             Self::Key(KeyError::Input(_)) => "invalid-value",
-            Self::Key(KeyError::Unrelated(_)) => "refused",
+            Self::Key(KeyError::Unrelated(_) | KeyError::Behind(_)) => "refused",
             Self::Key(KeyError::File(..)) => "key-file",
             Self::NoTerminal => "no-terminal",
             Self::NotRead => "not-read",
@@ -178,6 +178,9 @@ impl Failure {
             Self::Key(KeyError::Unrelated(_)) => {
                 Some("to replace it all the same: nlbctl key import --force".to_owned())
             }
+            Self::Key(KeyError::Behind(_)) => Some(format!(
+                "bring them there first: {BRING}\nto go on all the same: nlbctl key rotate --force"
+            )),
             Self::Key(KeyError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => Some(
                 "`nlbctl addif` makes one on the first server; elsewhere: nlbctl key import"
                     .to_owned(),

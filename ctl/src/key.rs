@@ -3,15 +3,18 @@
 //! A key file is the daemon's user's, and whoever may read it may export it: this works on the file
 //! itself, and keys never travel over the daemon's socket.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nlb_varlink::{ClientError, Connection};
+use nlb_varlink::{ClientError, Connection, OTHER_KEYS, Status};
 
 use crate::failure::Failure;
+use crate::render::name;
 
 /// Where keys are, as nlbd.ron(5) says.
 const FOLDER: &str = "/etc/nlbd";
@@ -27,6 +30,13 @@ const MAX_INPUT: u64 = 4096;
 const KNOWN: &str = "# rotation: the last key is new and does not sign yet";
 /// What it says while the new one signs and the old one is still good.
 const SIGNS: &str = "# rotation: the first key is new, the last one goes";
+
+/// How the key comes to another server.
+pub(crate) const BRING: &str = "nlbctl key export | ssh root@SERVER nlbctl key import";
+/// So often the daemon is asked whether all have the keys: whoever has just got them says so within
+/// a second or two.
+const TRIES: u32 = 25;
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// What to do with the key.
 #[derive(Debug, Clone, Subcommand)]
@@ -48,8 +58,15 @@ pub enum KeyVerb {
     ///
     /// Run it on one server three times, and after each step bring the file to the others by
     /// export and import: first all get to know the new key, then all sign with it, then the old
-    /// one goes. What comes next is printed.
-    Rotate(Which),
+    /// one goes. What comes next is printed. A step is refused while a server that is there does
+    /// not have the one before it: it would not hear the others any more.
+    Rotate {
+        #[command(flatten)]
+        which: Which,
+        /// Also where a server has other keys than this one
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// Which key.
@@ -63,6 +80,12 @@ pub struct Which {
 }
 
 impl Which {
+    /// The cluster that a key file is of by its name, if none was named.
+    fn cluster<'a>(&'a self, file: &'a Path) -> &'a str {
+        let of_file = file.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        self.cluster.as_deref().unwrap_or(of_file)
+    }
+
     /// The key file.
     fn path(&self, folder: &Path) -> PathBuf {
         if let Some(file) = &self.file {
@@ -90,6 +113,8 @@ pub enum KeyError {
     Input(String),
     /// There is another key.
     Unrelated(PathBuf),
+    /// Servers that do not hold the same keys as this one.
+    Behind(Vec<String>),
     /// The file cannot be read or written.
     File(PathBuf, io::Error),
 }
@@ -102,6 +127,12 @@ impl core::fmt::Display for KeyError {
                 f,
                 "{} has another key: servers with different keys do not hear each other",
                 path.display()
+            ),
+            Self::Behind(servers) => write!(
+                f,
+                "not all servers have the same keys in the same order as this one: {}; nothing was \
+                 changed",
+                servers.join(", ")
             ),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
         }
@@ -121,14 +152,46 @@ pub(crate) async fn key(socket: &Path, verb: &KeyVerb) -> Result<String, Failure
             said += &take_up(socket).await?;
             Ok(said)
         }
-        KeyVerb::Rotate(which) => {
+        KeyVerb::Rotate { which, force } => {
             let path = which.path(folder);
             let (text, next) = rotated(&read(&path)?, &random()?)?;
+            if !force {
+                wait_alike(socket, which.cluster(&path)).await?;
+            }
             write(&path, &text)?;
             let said = format!("{} is rewritten. ", path.display());
             Ok(said + &take_up(socket).await? + &next)
         }
     }
+}
+
+/// Waits a moment until all servers that are heard say that they hold the keys of this one. If the
+/// daemon does not run, nobody is heard.
+async fn wait_alike(socket: &Path, cluster: &str) -> Result<(), Failure> {
+    let mut servers = Vec::new();
+    for _ in 0..TRIES {
+        let status = match Connection::connect(socket).await {
+            Ok(mut daemon) => daemon.status().await?,
+            Err(ClientError::NotRunning { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        servers = behind(&status, cluster);
+        if servers.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    Err(KeyError::Behind(servers).into())
+}
+
+/// The servers of a cluster that do not hold the keys of this one; of all clusters, if none has this
+/// name.
+fn behind(status: &Status, cluster: &str) -> Vec<String> {
+    let known = status.clusters.iter().any(|it| it.name == cluster);
+    let meant = status.clusters.iter().filter(|it| !known || it.name == cluster);
+    let nodes = meant.flat_map(|it| &it.nodes);
+    let nodes = nodes.filter(|node| node.differs.iter().any(|it| it == OTHER_KEYS));
+    nodes.map(|node| name(node).to_owned()).collect()
 }
 
 /// Has the daemon read its configuration again, if it runs.
@@ -219,22 +282,24 @@ fn import(path: &Path, text: &str, force: bool) -> Result<String, KeyError> {
 
 /// The next step of a rotation: the file, and what to do then.
 fn rotated(text: &str, new: &str) -> Result<(String, String), KeyError> {
-    const BRING: &str = "Bring it to every other server of the cluster:\n    \
-                         nlbctl key export | ssh root@SERVER nlbctl key import\n";
+    let bring = format!(
+        "Bring it to every other server of the cluster, also to one that does not run now:\n    \
+         {BRING}\n"
+    );
     let found = keys(text)?;
     let (first, last) = (found[0], found[found.len() - 1]);
     if text.lines().any(|line| line.trim() == KNOWN) {
         let next = "Step 2 of 3: the new key signs, the old one is still good.\n";
         let then = "When all have it: nlbctl key rotate\n";
-        return Ok((format!("{SIGNS}\n{last}\n{first}\n"), format!("{next}{BRING}{then}")));
+        return Ok((format!("{SIGNS}\n{last}\n{first}\n"), format!("{next}{bring}{then}")));
     }
     if text.lines().any(|line| line.trim() == SIGNS) {
         let next = "Step 3 of 3: the old key is gone.\n";
-        return Ok((format!("{first}\n"), format!("{next}{BRING}")));
+        return Ok((format!("{first}\n"), format!("{next}{bring}")));
     }
     let next = "Step 1 of 3: the new key is known, the old one still signs.\n";
     let then = "When all have it: nlbctl key rotate\n";
-    Ok((format!("{KNOWN}\n{first}\n{new}\n"), format!("{next}{BRING}{then}")))
+    Ok((format!("{KNOWN}\n{first}\n{new}\n"), format!("{next}{bring}{then}")))
 }
 
 /// A new key.
@@ -265,6 +330,27 @@ mod tests {
         // The next rotation begins where this one ended.
         let (again, _) = rotated(&third, &one('e')).unwrap();
         assert_eq!(keys(&again).unwrap(), [&new, &one('e')]);
+    }
+
+    #[test]
+    fn whoever_has_other_keys_is_named() {
+        let node = |name: &str, differs: &[&str]| nlb_varlink::Node {
+            name: name.to_owned(),
+            differs: differs.iter().map(|it| (*it).to_owned()).collect(),
+            ..Default::default()
+        };
+        let cluster = |name: &str, nodes| nlb_varlink::Cluster {
+            name: name.to_owned(),
+            nodes,
+            ..Default::default()
+        };
+        let nodes = vec![node("n1", &[]), node("n2", &["other ports", OTHER_KEYS])];
+        let clusters =
+            vec![cluster("nlb0", nodes), cluster("web", vec![node("n3", &[OTHER_KEYS])])];
+        let status = Status { clusters, ..Default::default() };
+        assert_eq!(behind(&status, "nlb0"), ["n2"]);
+        assert_eq!(behind(&status, "web"), ["n3"]);
+        assert_eq!(behind(&status, "shared"), ["n2", "n3"], "the file may be of any");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nlb_varlink::{
 };
 
 pub use paint::Paint;
-pub(crate) use status::{NO_CLUSTER, problems, share};
+pub(crate) use status::{NO_CLUSTER, name, problems, share};
 pub use status::{is_well, nodes, size, status};
 
 /// How wide running text gets: what a terminal has.

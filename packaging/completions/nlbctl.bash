@@ -1049,7 +1049,7 @@ _nlbctl() {
             return 0
             ;;
         nlbctl__subcmd__key__subcmd__rotate)
-            opts="-h --file --json --run-dir --help"
+            opts="-h --file --force --json --run-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

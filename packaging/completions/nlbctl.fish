@@ -156,6 +156,7 @@ complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subco
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from rotate" -l file -d 'The key file, where the configuration names another than /etc/nlbd/CLUSTER.key' -r -F
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from rotate" -l run-dir -d 'The daemon\'s run directory, where its socket is' -r -F
+complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from rotate" -l force -d 'Also where a server has other keys than this one'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from rotate" -l json -d 'Print JSON instead of words. Fields are added with time, never renamed'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nlbctl -n "__fish_nlbctl_using_subcommand key; and __fish_seen_subcommand_from help" -f -a "export" -d 'Write the key to standard output, for `nlbctl key import` on another server'

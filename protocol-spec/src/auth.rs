@@ -29,6 +29,8 @@ const INSECURE_KEY: [u8; KEY_LEN] = *b"nlbd insecure: no authentication";
 const SEED_LABEL: &[u8] = b"nlbd hash seed 1";
 /// Separates the seal of the seed from all else that the key makes.
 const SEAL_LABEL: &[u8] = b"nlbd seed seal 1";
+/// Separates the name of the keys from all else that the first one makes.
+const KEYS_LABEL: &[u8] = b"nlbd keys 1";
 
 /// The keys of a cluster: the first signs, all verify.
 #[derive(Clone)]
@@ -94,6 +96,14 @@ impl KeyRing {
     #[must_use]
     pub fn hash_seed(&self, cluster: ClusterId) -> u32 {
         self.word(Self::SIGNING, &[SEED_LABEL, &cluster.0.to_be_bytes()])
+    }
+
+    /// Names these keys in this order, so that nodes can tell whether they hold the same (SPEC 5.6).
+    #[must_use]
+    pub fn name(&self) -> u32 {
+        let others = self.0.iter().skip(1).map(<[u8; KEY_LEN]>::as_slice);
+        let parts: Vec<&[u8]> = core::iter::once(KEYS_LABEL).chain(others).collect();
+        self.word(Self::SIGNING, &parts)
     }
 
     /// The key that signs.

@@ -54,7 +54,7 @@ enum Kind {
         software: String,
         measure: u8,
         permille: u16,
-        settings: Option<([u32; 4], u8, [u8; 6])>,
+        settings: Option<([u32; 5], u8, [u8; 6])>,
     },
     PinDelta {
         first: u64,
@@ -147,6 +147,7 @@ impl Recipe {
                         mac: MacAddr(mac),
                         addresses: numbers[2],
                         ports: numbers[3],
+                        keys: numbers[4],
                     }),
                 })
             }

@@ -59,6 +59,7 @@ fn settings() -> Settings {
         mac: MacAddr([2, 0x4e, 0x4c, 0x42, 0, 1]),
         addresses: 0x0123_4567,
         ports: 0,
+        keys: 0x89ab_cdef,
     }
 }
 

@@ -132,6 +132,9 @@ def check_keys(check, vectors):
     for item in vectors["fingerprints"]:
         found = oracle.fingerprint(item["cluster"], item["seed"], bytes.fromhex(item["hex"]))
         check.same(f"fingerprint {item}", found, long(item["fingerprint"]))
+    for item in vectors["names"]:
+        found = oracle.keys_name([bytes.fromhex(key) for key in item["keys"]])
+        check.same(f"name of keys {item}", found, item["name"])
     known = {item["key"] for item in vectors["seeds"]}
     check.same("the insecure key is among the keys", oracle.INSECURE_KEY.hex() in known, True)
 

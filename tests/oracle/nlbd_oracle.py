@@ -51,6 +51,11 @@ def seal(key, cluster, node, incarnation, sequence, seed):
     return seed ^ int.from_bytes(hmac_sha256(key, text)[:4], "big")
 
 
+def keys_name(keys):
+    """5.6"""
+    return int.from_bytes(hmac_sha256(keys[0], b"nlbd keys 1" + b"".join(keys[1:]))[:4], "big")
+
+
 def fingerprint(cluster, seed, data):
     """5.6"""
     key = b"nlbd fingerprint 1" + struct.pack(">HI", cluster, seed)
@@ -192,17 +197,17 @@ def decode_information(body, fields, _key):
     fields["software"] = decode_text(body, MAX_SOFTWARE)
     fields["measure"] = body.number(1)
     fields["load"] = body.number(2)
-    told = [value for kind, value in body.extensions() if kind == 1 and len(value) >= 24]
+    told = [value for kind, value in body.extensions() if kind == 1 and len(value) >= 28]
     if told:
         fields["settings"] = decode_settings(told[0])
 
 
 def decode_settings(value):
     """4.4.1"""
-    heartbeat, dead_after, mode, _, mac, addresses, ports = struct.unpack(">IIBB6sII", value[:24])
+    heartbeat, dead_after, mode, _, mac, *names = struct.unpack(">IIBB6sIII", value[:28])
     return {
         "heartbeat_ms": heartbeat, "dead_after_ms": dead_after, "mode": mode,
-        "mac": mac.hex(":"), "addresses": addresses, "ports": ports}
+        "mac": mac.hex(":"), **dict(zip(("addresses", "ports", "keys"), names))}
 
 
 def addresses_digest(addresses):
@@ -335,8 +340,9 @@ def encode_information(f, _key):
     if "settings" in f:
         told = f["settings"]
         value = struct.pack(
-            ">IIBB6sII", told["heartbeat_ms"], told["dead_after_ms"], told["mode"], 0,
-            bytes.fromhex(told["mac"].replace(":", "")), told["addresses"], told["ports"])
+            ">IIBB6sIII", told["heartbeat_ms"], told["dead_after_ms"], told["mode"], 0,
+            bytes.fromhex(told["mac"].replace(":", "")), told["addresses"], told["ports"],
+            told["keys"])
         body += bytes([1, len(value)]) + value
     return body
 

@@ -123,6 +123,51 @@ fn another_key_is_named() {
     });
 }
 
+// SPEC 5.1
+#[test]
+#[ignore = "runs in network namespaces: cargo xtask test"]
+fn a_step_of_a_key_rotation_waits_for_the_one_before_it() {
+    Cluster::test(&options(2), &ClusterSpec::default(), &[100, 100], |cluster| {
+        wait_well(cluster)?;
+        let file = cluster.lab.folder().join("nlb0.key");
+        let path = file.to_string_lossy().into_owned();
+        let rotate = |cluster: &Cluster, more: &[&str]| {
+            cluster.nodes[0].nlbctl(&[&["key", "rotate", "--file", &path], more].concat())
+        };
+        // Both read one file; n2 does so when it is told to.
+        for step in 1..=2 {
+            let output = rotate(cluster, &[])?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            ensure!(said.contains(&format!("Step {step} of 3")), "{output:?}");
+            let differs = |name| format!("{name} is configured otherwise: other keys, or in");
+            wait_words(cluster, 0, &["NOT all is well", &differs("n2")])?;
+            wait_words(cluster, 1, &["NOT all is well", &differs("n1")])?;
+            let before = std::fs::read_to_string(&file)?;
+            let output = rotate(cluster, &[])?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let words = "not all servers have the same keys in the same order as this one: n2;";
+            ensure!(said.contains(words) && output.status.code() == Some(1), "{output:?}");
+            ensure!(std::fs::read_to_string(&file)? == before, "the file was changed");
+            if step == 1 {
+                cluster.nodes[1].ctl(&["reload"])?;
+                wait_well(cluster)?;
+            }
+        }
+        // Whoever goes on all the same does not hear n2, which hears n1: it heals.
+        let output = rotate(cluster, &["--force"])?;
+        ensure!(output.status.success(), "{output:?}");
+        let words = format!("frames from {} are signed with another key", server_mac(2));
+        wait_words(cluster, 0, &[&words])?;
+        cluster.nodes[1].ctl(&["reload"])?;
+        cluster.wait_settled(2)?;
+        for node in &cluster.nodes {
+            let status = node.status()?;
+            ensure!(status.counters.get("overlaps") == Some(&0), "{status:?}");
+        }
+        Ok(())
+    });
+}
+
 /// Neither hears the other then, so that only who listens for it knows.
 // SPEC 2.1
 #[test]

@@ -180,8 +180,12 @@ pub struct Node {
     /// What the checks of the service there say: `well`, `ill` or `unknown`.
     pub health: String,
     /// In what it is configured otherwise than this node, where all must be alike, in words.
+    /// [`OTHER_KEYS`] is one of them.
     pub differs: Vec<String>,
 }
+
+/// What [`Node::differs`] says where a node does not hold the same keys in the same order.
+pub const OTHER_KEYS: &str = "other keys, or in another order";
 
 /// The answer to `Buckets`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, Type)]

@@ -79,7 +79,7 @@ fn cluster(cluster: &Cluster) -> Vec<Finding> {
         findings.push(Finding::fail(
             topic,
             format!("{name} is configured otherwise: {}", node.differs.join("; ")),
-            "give all servers the same timers, mode, addresses and ports in /etc/nlbd",
+            "give all servers the same timers, mode, addresses, ports and keys in /etc/nlbd",
         ));
     }
     let deaf: Vec<_> = cluster

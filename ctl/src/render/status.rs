@@ -251,7 +251,8 @@ fn remarks(cluster: &Cluster) -> Vec<String> {
     remarks
 }
 
-fn name(node: &Node) -> &str {
+/// What a node is called.
+pub(crate) fn name(node: &Node) -> &str {
     if node.name.is_empty() { &node.id } else { &node.name }
 }
 

@@ -140,6 +140,8 @@ pub enum Difference {
     Addresses,
     /// The ports that are balanced.
     Ports,
+    /// The keys, or their order.
+    Keys,
 }
 
 impl Difference {
@@ -160,6 +162,7 @@ impl Difference {
             (here.mode == there.mode && here.mac != there.mac, mac),
             (here.addresses != there.addresses, Self::Addresses),
             (here.ports != there.ports, Self::Ports),
+            (here.keys != there.keys, Self::Keys),
         ]
         .into_iter()
         .filter_map(|(differs, difference)| differs.then_some(difference))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Start;
 
 /// Which lines there are and what they mean. Raised when that changes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// A line and its time.
 pub type Timed = (Time, Line);
@@ -76,6 +76,7 @@ pub enum Line {
         mac: [u8; 6],
         addresses: u32,
         ports: u32,
+        keys: u32,
     },
     Health {
         health: u8,

@@ -150,7 +150,7 @@ fn call(engine: &mut Engine, at: Time, line: &Line) -> Result<Line, ReplayError>
             engine.handle_load(Load { measure: *measure, permille: *permille });
             None
         }
-        Line::Settings { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports } => {
+        Line::Settings { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports, keys } => {
             engine.handle_settings(Settings {
                 heartbeat_ms: *heartbeat_ms,
                 dead_after_ms: *dead_after_ms,
@@ -158,6 +158,7 @@ fn call(engine: &mut Engine, at: Time, line: &Line) -> Result<Line, ReplayError>
                 mac: MacAddr(*mac),
                 addresses: *addresses,
                 ports: *ports,
+                keys: *keys,
             });
             None
         }

@@ -83,6 +83,7 @@ pub(crate) fn line(what: What) -> Line {
             mac: it.mac.0,
             addresses: it.addresses,
             ports: it.ports,
+            keys: it.keys,
         },
         What::Health(health, withdraw) => {
             Line::Health { health: health.code(), withdraw: withdraw.into() }

@@ -357,12 +357,12 @@ impl Running {
             // An address comes behind its rules. If the kernel refuses, the node serves nobody.
             let _ = tokio::time::timeout(READY_LIMIT, is_in_force).await;
         }
+        if old.keys != config.keys {
+            self.tell(ClusterRequest::Keys(config.keys.ring())).await;
+        }
         if shared(old) != shared(config) {
             // When they are in force.
             self.tell(ClusterRequest::Settings(shared(config))).await;
-        }
-        if old.keys != config.keys {
-            self.tell(ClusterRequest::Keys(config.keys.ring())).await;
         }
         if old.weight_rules != config.weight_rules {
             self.weigher.set_rules(config.weight_rules);

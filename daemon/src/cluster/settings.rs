@@ -49,6 +49,7 @@ pub(super) fn shared(config: &ClusterConfig) -> Settings {
         mac: config.mac.mac,
         addresses: Settings::digest_of_addresses(&config.addresses),
         ports: Settings::digest_of_ports(&ports),
+        keys: config.keys.ring().name(),
     }
 }
 

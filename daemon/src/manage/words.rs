@@ -7,6 +7,7 @@ use std::path::Path;
 use nlb_engine::manage::{BucketView, Difference, Explanation};
 use nlb_protocol::frame::Health;
 use nlb_protocol::{Bucket, MacMode, NodeId};
+use nlb_varlink::OTHER_KEYS;
 
 use super::request::ManageError;
 use crate::weight::WeightSource;
@@ -74,6 +75,7 @@ pub(super) fn difference(difference: &Difference) -> String {
         Difference::Mac { here, there } => format!("cluster MAC {there} there, {here} here"),
         Difference::Addresses => "other service addresses".to_owned(),
         Difference::Ports => "other ports".to_owned(),
+        Difference::Keys => OTHER_KEYS.to_owned(),
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) const CLUSTER: &[Metric<Cluster>] = &[
     metric(
         "nlbd_peers_differing",
         "Other nodes that are configured otherwise than this one, where all must be alike: \
-         timers, mode, addresses, ports.",
+         timers, mode, addresses, ports, keys.",
         Gauge(|cluster| {
             let peers = cluster.view.snapshot.nodes.iter();
             peers.filter(|peer| !peer.differs.is_empty()).count() as f64

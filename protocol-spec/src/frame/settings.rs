@@ -14,7 +14,7 @@ use crate::addr::{MacAddr, MacMode};
 /// The type of the extension that holds them.
 pub(super) const SETTINGS: u8 = 1;
 /// Bytes of its value. A longer one comes from later software, which says more behind these.
-const LEN: u8 = 24;
+const LEN: u8 = 28;
 
 /// Separates this digest from all others.
 const ADDRESSES_LABEL: &[u8] = b"nlbd addresses 1";
@@ -36,6 +36,8 @@ pub struct Settings {
     pub addresses: u32,
     /// Names the set of ports ([`Self::digest_of_ports`]).
     pub ports: u32,
+    /// Names the keys in their order ([`KeyRing::name`](crate::auth::KeyRing::name)).
+    pub keys: u32,
 }
 
 /// A port that is balanced: the protocol's number (TCP 6, UDP 17), and the port's.
@@ -82,6 +84,7 @@ impl Settings {
         out.bytes(&self.mac.0);
         out.u32(self.addresses);
         out.u32(self.ports);
+        out.u32(self.keys);
     }
 
     /// Reads the value of the extension; `None`: it is shorter, and as one that is not known.
@@ -91,8 +94,8 @@ impl Settings {
             let mode = value.u8()?;
             let _reserved = value.u8()?;
             let mac = MacAddr(*value.array()?);
-            let (addresses, ports) = (value.u32()?, value.u32()?);
-            Ok(Self { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports })
+            let (addresses, ports, keys) = (value.u32()?, value.u32()?, value.u32()?);
+            Ok(Self { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports, keys })
         };
         read().ok()
     }

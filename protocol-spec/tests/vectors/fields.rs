@@ -88,6 +88,7 @@ fn information_to_json(message: &Information) -> Value {
             "mac": settings.mac.to_string(),
             "addresses": settings.addresses,
             "ports": settings.ports,
+            "keys": settings.keys,
         });
     }
     fields
@@ -102,6 +103,7 @@ fn settings_from_json(fields: &Value) -> Settings {
         mac: MacAddr(mac.try_into().unwrap()),
         addresses: short(&fields["addresses"]),
         ports: short(&fields["ports"]),
+        keys: short(&fields["keys"]),
     }
 }
 

@@ -102,6 +102,7 @@ fn settings() -> Settings {
         mac: ClusterMac::derive(MacMode::Unicast, CLUSTER).mac,
         addresses: Settings::digest_of_addresses(&addresses),
         ports: Settings::digest_of_ports(&[(6, 80), (17, 53)]),
+        keys: ring(&KEYS[..1]).name(),
     }
 }
 
@@ -252,23 +253,23 @@ fn payloads() -> Vec<Value> {
         ),
         item("settings longer than they are known", &KEYS[..1], &told, &{
             forge(&told, |bytes| {
-                let at = bytes.len() - 25;
+                let at = bytes.len() - 29;
                 bytes[at] += 3;
                 bytes.extend([7, 8, 9]);
             })
         }),
         item("settings twice: the first count", &KEYS[..1], &told, &{
-            forge(&told, |bytes| bytes.extend([&[1, 24][..], &[0xff; 24]].concat()))
+            forge(&told, |bytes| bytes.extend([&[1, 28][..], &[0xff; 28]].concat()))
         }),
         item("settings behind what is not known", &KEYS[..1], &told, &{
             forge(&told, |bytes| {
-                let settings = bytes.split_off(bytes.len() - 26);
+                let settings = bytes.split_off(bytes.len() - 30);
                 bytes.extend([200, 0, 1, 2, 0, 0]);
                 bytes.extend(settings);
             })
         }),
         item("settings too short to be any", &KEYS[..1], &information, &{
-            forge(&information, |bytes| bytes.extend([&[1, 23][..], &[1; 23]].concat()))
+            forge(&information, |bytes| bytes.extend([&[1, 27][..], &[1; 27]].concat()))
         }),
         item("reserved field not zero", &KEYS[..1], &first, &reserved),
         item("a health that version 1 does not know", &KEYS[..1], &first, &later),

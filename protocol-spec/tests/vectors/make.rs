@@ -228,7 +228,19 @@ fn keys() -> Value {
         json!({"cluster": cluster.0, "seed": seed, "hex": hex(&bytes), "fingerprint": fingerprint})
     });
     let fingerprints = fingerprints.collect::<Vec<_>>();
-    json!({ "seeds": seeds, "seals": seals, "tags": tags, "fingerprints": fingerprints })
+    let orders: [&[usize]; 6] = [&[0], &[1], &[0, 1], &[1, 0], &[0, 1, 2], &[3, 2, 1, 0]];
+    let names = orders.map(|order| {
+        let keys: Vec<_> = order.iter().map(|key| KEYS[*key]).collect();
+        let hexes: Vec<String> = keys.iter().map(|key| hex(key)).collect();
+        json!({"keys": hexes, "name": frames::ring(&keys).name()})
+    });
+    json!({
+        "seeds": seeds,
+        "seals": seals,
+        "tags": tags,
+        "fingerprints": fingerprints,
+        "names": names,
+    })
 }
 
 fn addresses() -> Value {

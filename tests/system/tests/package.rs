@@ -223,6 +223,11 @@ fn a_key_is_rotated_without_interruption() -> Result<()> {
             for step in 1..=3 {
                 let said = first.sh("nlbctl key rotate")?;
                 ensure!(said.contains(&format!("Step {step} of 3")), "{said}");
+                let early = first.output("nlbctl key rotate")?;
+                ensure!(
+                    !early.status.success(),
+                    "step {step} is not everywhere, and the next came"
+                );
                 let key = first.sh("nlbctl key export")?;
                 second.sh(&format!("printf '%s' '{key}' | nlbctl key import"))?;
                 all.wait_settled(2)?;

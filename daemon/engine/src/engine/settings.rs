@@ -89,7 +89,7 @@ impl Image for MacAddr {
     }
 }
 
-image! { Settings { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports } }
+image! { Settings { heartbeat_ms, dead_after_ms, mode, mac, addresses, ports, keys } }
 image! { Alike { own, peers } }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ fn settings() -> Settings {
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         addresses: 7,
         ports: 8,
+        keys: 9,
     }
 }
 
@@ -93,10 +94,11 @@ fn another_mode_says_enough_of_the_mac() {
     let other = Settings { mode: 2, mac: MacAddr([3, 0, 0, 0, 0, 1]), ..settings() };
     assert_eq!(Difference::between(&settings(), &other), [Difference::Mode { here: 1, there: 2 }]);
     let mac = MacAddr([2, 0, 0, 0, 0, 9]);
-    let other = Settings { mac, heartbeat_ms: 50, ..settings() };
+    let other = Settings { mac, heartbeat_ms: 50, keys: 0, ..settings() };
     let expected = [
         Difference::Heartbeat { here_ms: 100, there_ms: 50 },
         Difference::Mac { here: settings().mac, there: mac },
+        Difference::Keys,
     ];
     assert_eq!(Difference::between(&settings(), &other), expected);
 }
