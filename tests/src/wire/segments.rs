@@ -67,6 +67,8 @@ pub struct Repeated {
     pub at: (Stamp, Stamp),
     /// The node that had answered on this connection last, not counting resets.
     pub answered: Option<(MacAddr, Stamp)>,
+    /// It had been acknowledged when it came again: not lost, but the client had not seen that yet.
+    pub late: bool,
 }
 
 /// A reset that reached a client.
@@ -177,7 +179,8 @@ impl Segments {
             old.copies += 1;
             if length > 0 && self.repeated.len() < RESETS {
                 let (at, answered) = ((old.at, at), track.answered);
-                self.repeated.push(Repeated { connection, at, answered });
+                let late = !old.answers.is_empty();
+                self.repeated.push(Repeated { connection, at, answered, late });
                 if old.copies == STUCK && self.stuck.len() < KEPT {
                     self.stuck.push((connection, track.passed.iter().copied().collect()));
                 }

@@ -103,4 +103,14 @@ fn what_is_left_of_an_earlier_connection_keeps_nobody() {
     answer(&mut seen, B, 9_000, 8_000, ACK);
     ask(&mut seen, 117, 501, ACK | PSH, 16);
     assert_eq!(seen.repeated[0].answered.map(|(node, _)| node), Some(A));
+    assert!(!seen.repeated[0].late, "nobody acknowledged it");
+}
+
+#[test]
+fn what_was_acknowledged_before_it_came_again_was_not_lost() {
+    let mut seen = opened();
+    ask(&mut seen, 117, 501, ACK | PSH, 16);
+    answer(&mut seen, A, 501, 117 + 16, ACK);
+    ask(&mut seen, 117, 501, ACK | PSH, 16);
+    assert!(seen.repeated[0].late);
 }
