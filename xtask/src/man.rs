@@ -75,15 +75,23 @@ fn nlbctl_page(part: &[u8]) -> Result<Vec<u8>> {
     command.build();
     let mut text = page(&command, "1", "User Commands")?;
     text.extend_from_slice(b".SH VERBS\nCLUSTER may be left out wherever there is only one.\n");
-    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
-        verb_section(verb, &mut text)?;
-    }
+    verb_sections(&command, "", &mut text)?;
     text.extend_from_slice(part);
     Ok(tidy(&text))
 }
 
+/// The verbs of a command, and theirs, behind the words before them.
+fn verb_sections(command: &Command, before: &str, out: &mut Vec<u8>) -> Result<()> {
+    let told = |verb: &&Command| !verb.is_hide_set() && verb.get_name() != "help";
+    for verb in command.get_subcommands().filter(told) {
+        verb_section(verb, before, out)?;
+        verb_sections(verb, &format!("{before}{} ", verb.get_name()), out)?;
+    }
+    Ok(())
+}
+
 /// A verb: how it is called, what it does, its own options.
-fn verb_section(verb: &Command, out: &mut Vec<u8>) -> Result<()> {
+fn verb_section(verb: &Command, before: &str, out: &mut Vec<u8>) -> Result<()> {
     let own: Vec<&str> = ["help", "json", "run_dir"].to_vec();
     let mut verb = verb.clone();
     for name in own {
@@ -99,7 +107,7 @@ fn verb_section(verb: &Command, out: &mut Vec<u8>) -> Result<()> {
     };
     let names: Vec<_> =
         core::iter::once(verb.get_name()).chain(verb.get_visible_aliases()).collect();
-    let mut text = format!(".SS \"{}\"\n", names.join(", ").replace('-', "\\-"));
+    let mut text = format!(".SS \"{before}{}\"\n", names.join(", ").replace('-', "\\-"));
     text += &body(&|out| man.render_synopsis_section(out))?;
     text += ".PP\n";
     text += &body(&|out| man.render_description_section(out))?;
