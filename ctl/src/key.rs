@@ -168,14 +168,10 @@ pub(crate) async fn key(socket: &Path, verb: &KeyVerb) -> Result<String, Failure
 /// Waits a moment until all servers that are heard say that they hold the keys of this one. If the
 /// daemon does not run, nobody is heard.
 async fn wait_alike(socket: &Path, cluster: &str) -> Result<(), Failure> {
+    let Some(mut daemon) = running(socket).await? else { return Ok(()) };
     let mut servers = Vec::new();
     for _ in 0..TRIES {
-        let status = match Connection::connect(socket).await {
-            Ok(mut daemon) => daemon.status().await?,
-            Err(ClientError::NotRunning { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        servers = behind(&status, cluster);
+        servers = behind(&daemon.status().await?, cluster);
         if servers.is_empty() {
             return Ok(());
         }
@@ -196,15 +192,19 @@ fn behind(status: &Status, cluster: &str) -> Vec<String> {
 
 /// Has the daemon read its configuration again, if it runs.
 async fn take_up(socket: &Path) -> Result<String, Failure> {
+    let Some(mut daemon) = running(socket).await? else {
+        return Ok("It takes effect when the daemon starts.\n".to_owned());
+    };
+    daemon.reload().await?;
+    Ok("The daemon has read its configuration again.\n".to_owned())
+}
+
+/// The daemon, if it runs.
+async fn running(socket: &Path) -> Result<Option<Connection>, ClientError> {
     match Connection::connect(socket).await {
-        Ok(mut daemon) => {
-            daemon.reload().await?;
-            Ok("The daemon has read its configuration again.\n".to_owned())
-        }
-        Err(ClientError::NotRunning { .. }) => {
-            Ok("It takes effect when the daemon starts.\n".to_owned())
-        }
-        Err(error) => Err(error.into()),
+        Ok(daemon) => Ok(Some(daemon)),
+        Err(ClientError::NotRunning { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

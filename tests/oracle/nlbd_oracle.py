@@ -34,6 +34,11 @@ def hmac_sha256(key, text):
     return hmac.new(key, text, hashlib.sha256).digest()
 
 
+def hmac_word(key, text):
+    """The first four bytes as a number."""
+    return int.from_bytes(hmac_sha256(key, text)[:4], "big")
+
+
 def make_tag(key, text):
     """5.2"""
     return hmac_sha256(key, text)[:TAG_LEN]
@@ -42,18 +47,18 @@ def make_tag(key, text):
 def proposed_seed(key, cluster):
     """5.5"""
     text = b"nlbd hash seed 1" + struct.pack(">H", cluster)
-    return int.from_bytes(hmac_sha256(key, text)[:4], "big")
+    return hmac_word(key, text)
 
 
 def seal(key, cluster, node, incarnation, sequence, seed):
     """5.5: seals and opens."""
     text = b"nlbd seed seal 1" + struct.pack(">HQQQ", cluster, node, incarnation, sequence)
-    return seed ^ int.from_bytes(hmac_sha256(key, text)[:4], "big")
+    return seed ^ hmac_word(key, text)
 
 
 def keys_name(keys):
     """5.6"""
-    return int.from_bytes(hmac_sha256(keys[0], b"nlbd keys 1" + b"".join(keys[1:]))[:4], "big")
+    return hmac_word(keys[0], b"nlbd keys 1" + b"".join(keys[1:]))
 
 
 def fingerprint(cluster, seed, data):

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nlb_varlink::{Cluster, Status};
 
 use super::Finding;
+use crate::key::BRING;
 
 /// Judges what the daemon says, if it runs.
 pub(super) fn findings(status: Option<&Status>) -> Vec<Finding> {
@@ -46,11 +47,11 @@ fn cluster(cluster: &Cluster) -> Vec<Finding> {
     for stranger in &cluster.strangers {
         let found = format!("frames from {} are {}", stranger.mac, stranger.text);
         let todo = match stranger.kind.as_str() {
-            "other-key" => {
-                "give all servers the same key: nlbctl key export | ssh root@SERVER nlbctl key import\n\
-                            (nothing proves that address: anybody on the segment can write it)"
-            }
-            _ => "bring all servers to one version of nlbd",
+            "other-key" => format!(
+                "give all servers the same key: {BRING}\n\
+                 (nothing proves that address: anybody on the segment can write it)"
+            ),
+            _ => "bring all servers to one version of nlbd".to_owned(),
         };
         findings.push(Finding::fail(topic, found, todo));
     }
