@@ -25,7 +25,7 @@ impl World {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join(nlb_varlink::SOCKET);
         let server = Server::bind(&socket, Limits::default()).expect("a socket");
-        let look = tokio::time::interval(std::time::Duration::from_secs(1));
+        let look = futures_util::stream::pending();
         tokio::spawn(async move { server.serve(Arc::new(fake::Fake), look).await });
         Self(directory)
     }

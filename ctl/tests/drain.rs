@@ -70,7 +70,7 @@ fn start(looks: Vec<Option<Cluster>>, arguments: &[&str]) -> (tempfile::TempDir,
     let server = Server::bind(&socket, Limits::default()).expect("a socket");
     let alone = looks.is_empty();
     let script = Script { looks: Mutex::new(looks.into()), alone };
-    let look = tokio::time::interval(std::time::Duration::from_secs(1));
+    let look = futures_util::stream::pending();
     tokio::spawn(async move { server.serve(Arc::new(script), look).await });
     let mut command = Command::new(env!("CARGO_BIN_EXE_nlbctl"));
     command.env("NLBD_RUN_DIR", directory.path()).arg("drain").args(arguments);

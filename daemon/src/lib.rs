@@ -17,6 +17,7 @@ pub mod priority;
 pub mod pulse;
 pub mod queue;
 pub mod ticks;
+mod timer;
 pub mod weight;
 
 #[cfg(test)]

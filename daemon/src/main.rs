@@ -137,6 +137,9 @@ async fn supervise(
         queue = ?capabilities.queue,
         "nlbd starts"
     );
+    // What can fail without leaving anything behind.
+    let (refresh, look) = (every(LOOK_EVERY)?, every(LOOK_EVERY)?);
+    let pulses = sd_notify::watchdog_enabled().map(pulse::looks).transpose()?;
     let mut supervisor =
         Supervisor::new(location, run_dir, config.clone(), capabilities, inbox, tools).await?;
     let applied = tokio::select! {
@@ -158,16 +161,15 @@ async fn supervise(
     }
     let on_bus = bus.map(|bus| {
         let backend = Arc::new(DbusBackend(handle.clone()));
-        let refresh = every(LOOK_EVERY);
         tokio::spawn(async move { bus.serve(backend, refresh).await })
     });
     let scraped = scraped(handle.clone(), run_dir.to_owned(), supervisor.metrics());
-    let (backend, look) = (Arc::new(VarlinkBackend(handle)), every(LOOK_EVERY));
+    let backend = Arc::new(VarlinkBackend(handle));
     let mut serving = tokio::spawn(async move { server.serve(backend, look).await });
     notify(&[sd_notify::NotifyState::Ready]);
-    if let Some(patience) = sd_notify::watchdog_enabled() {
+    if let Some(looks) = pulses {
         let lives = || notify(&[sd_notify::NotifyState::Watchdog]);
-        tokio::spawn(pulse::watch(supervisor.pulses(), patience, lives));
+        tokio::spawn(pulse::watch(supervisor.pulses(), looks, lives));
     }
     let worked = tokio::select! {
         worked = work(&mut supervisor, &mut signals) => worked,

@@ -5,12 +5,15 @@
 //! the supervisor may take as long as it does, a leave for instance, and a thread that hangs in
 //! the kernel is found out all the same.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+
+use crate::ticks::{Ticks, every};
 
 /// Looks in the time after which systemd gives up: a thread that stood still at one look may move
 /// until the next.
@@ -53,17 +56,22 @@ impl Pulse {
     }
 }
 
-/// Tells, at least twice in `patience`, that all is well while all threads move. Ends when nobody
-/// can register threads any more.
+/// When to look at the threads, so that systemd is told at least twice in `patience`.
+///
+/// # Errors
+/// When there is no timer to be had.
+pub fn looks(patience: Duration) -> io::Result<Ticks> {
+    every((patience / LOOKS).max(Duration::from_millis(1)))
+}
+
+/// Tells at each of these looks that all is well while all threads move. Ends when nobody can
+/// register threads any more.
 pub async fn watch(
     threads: watch::Receiver<Vec<Pulse>>,
-    patience: Duration,
+    mut looks: impl Stream<Item = ()> + Unpin,
     mut well: impl FnMut(),
 ) {
-    let mut looks = interval((patience / LOOKS).max(Duration::from_millis(1)));
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while threads.has_changed().is_ok() {
-        looks.tick().await;
+    while threads.has_changed().is_ok() && looks.next().await.is_some() {
         let all = threads.borrow().clone();
         let still: Vec<&str> =
             all.iter().filter(|pulse| !pulse.has_moved()).map(|pulse| &*pulse.name).collect();
@@ -92,7 +100,7 @@ mod tests {
         let (moves, second) = Heart::new("nlb-kernel");
         let (registered, threads) = watch::channel(vec![first, second.clone()]);
         let (told, mut tells) = watch::channel(());
-        let watching = tokio::spawn(watch(threads, STILL / 2, move || {
+        let watching = tokio::spawn(watch(threads, looks(STILL / 2).unwrap(), move || {
             let _ = told.send(());
         }));
         let turns = tokio::spawn(async move {

@@ -5,8 +5,9 @@ use core::str::FromStr;
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_util::Stream;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, timeout};
+use tokio::time::{Instant, timeout};
 use zbus::Connection;
 use zbus::connection::Builder;
 
@@ -85,9 +86,13 @@ impl Bus {
         Units::new(self.connection.subscribe())
     }
 
-    /// Serves until the future is dropped, with or without a bus. At ticks of `refresh` it is
+    /// Serves until the future is dropped, with or without a bus. At items of `refresh` it is
     /// looked for changes that no event told of. Each loss and each return is said in the log once.
-    pub async fn serve<B: Backend>(&self, backend: Arc<B>, mut refresh: Interval) -> Infallible {
+    pub async fn serve<B: Backend>(
+        &self,
+        backend: Arc<B>,
+        mut refresh: impl Stream<Item = ()> + Unpin,
+    ) -> Infallible {
         let mut said = false;
         let mut wait = FIRST_WAIT;
         loop {

@@ -8,10 +8,9 @@ use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::message::{Flags, Type};
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -130,9 +129,12 @@ impl<B: Backend> Served<B> {
         Ok((served, reply == RequestNameReply::InQueue))
     }
 
-    /// Serves until the connection breaks; says why it did. At ticks of `refresh` it is looked for
+    /// Serves until the connection breaks; says why it did. At items of `refresh` it is looked for
     /// changes that no event told of.
-    pub(crate) async fn run(&mut self, refresh: &mut Interval) -> zbus::Error {
+    pub(crate) async fn run(
+        &mut self,
+        refresh: &mut (impl Stream<Item = ()> + Unpin),
+    ) -> zbus::Error {
         loop {
             if let Err(error) = self.step(refresh).await {
                 return error;
@@ -140,7 +142,7 @@ impl<B: Backend> Served<B> {
         }
     }
 
-    async fn step(&mut self, refresh: &mut Interval) -> zbus::Result<()> {
+    async fn step(&mut self, refresh: &mut (impl Stream<Item = ()> + Unpin)) -> zbus::Result<()> {
         let due = self.due.filter(|_| !self.asked);
         tokio::select! {
             message = self.calls.next() => match message {
@@ -166,7 +168,7 @@ impl<B: Backend> Served<B> {
                 self.ask();
                 Ok(())
             }
-            _ = refresh.tick(), if !self.asked => {
+            Some(()) = refresh.next(), if !self.asked => {
                 self.ticks = self.ticks.wrapping_add(1);
                 if self.read || self.ticks.is_multiple_of(QUIET) {
                     self.ask();

@@ -6,11 +6,10 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::Interval;
 
 use crate::error::Error;
 use crate::method::{Method, Record};
@@ -142,8 +141,12 @@ impl Server {
     }
 
     /// Serves until the future is dropped; then every connection ends. A socket that somebody
-    /// removed is there again at the next tick of `look`; that is said once.
-    pub async fn serve<B: Backend>(&self, backend: Arc<B>, mut look: Interval) {
+    /// removed is there again at the next item of `look`; that is said once.
+    pub async fn serve<B: Backend>(
+        &self,
+        backend: Arc<B>,
+        mut look: impl Stream<Item = ()> + Unpin,
+    ) {
         let mut connections = JoinSet::new();
         let mut name = Name::of(&self.socket);
         let mut again: Option<UnixListener> = None;
@@ -161,7 +164,7 @@ impl Server {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
-                _ = look.tick() => {
+                Some(()) = look.next() => {
                     if let Some(new) = name.look(&self.socket) {
                         again = Some(new);
                     }

@@ -1,32 +1,19 @@
-//! Wakes the cluster's loop at the engine's deadlines, by the engine's clock.
-//!
-//! tokio's timers look again every 64 ms while they wait, and are up to a millisecond late; a loop
-//! that is at rest but for heartbeats would wake half as often again. Owned by the cluster's task.
-#![allow(unsafe_code)]
+//! Wakes the cluster's loop at the engine's deadlines, by the engine's clock. Owned by the
+//! cluster's task.
 
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nlb_engine::Time;
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::clock::now;
+use crate::timer::Timer;
 
 /// One deadline at a time.
 pub(super) struct Alarm {
-    timer: AsyncFd<Timer>,
+    timer: Timer,
     /// What the kernel was told.
     set: Option<Time>,
-}
-
-struct Timer(TimerFd);
-
-impl AsRawFd for Timer {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 impl Alarm {
@@ -35,30 +22,21 @@ impl Alarm {
     /// # Errors
     /// When there are no descriptors left.
     pub(super) fn new() -> io::Result<Self> {
-        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        // The clock of `now`.
-        let timer = Timer(TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?);
-        // SAFETY: a `Timer` owns its descriptor, which stays open and the same until the `Timer`
-        // is dropped; nothing here takes it out or replaces it.
-        let timer = unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?;
-        Ok(Self { timer, set: None })
+        Ok(Self { timer: Timer::new()?, set: None })
     }
 
     /// Until `due`; at once, if that is over. Cancel-safe.
     pub(super) async fn at(&mut self, due: Time) {
         while now() < due {
             if self.set != Some(due) {
-                let at = Expiration::OneShot(TimeSpec::from_duration(due.since(Time::ZERO)));
-                if self.timer.get_ref().0.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME).is_err() {
+                if self.timer.set_at(due).is_err() {
                     return tokio::time::sleep(due.since(now())).await;
                 }
                 self.set = Some(due);
             }
-            match self.timer.readable().await {
-                // Whatever is set next makes it ready anew; it need not be read for that.
-                Ok(mut ready) => ready.clear_ready(),
-                // The runtime's end; the loop sees that by itself.
-                Err(_) => return,
+            // An error is the runtime's end; the loop sees that by itself.
+            if poll_fn(|context| self.timer.poll_expired(context)).await.is_err() {
+                return;
             }
         }
     }

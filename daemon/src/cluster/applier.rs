@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::request::ClusterRequest;
 use crate::kernel::{Capabilities, Kernel, KernelEvent, KernelHandle, Leftovers};
 use crate::priority::{self, Priority};
 use crate::pulse::Heart;
+use crate::ticks::{Ticks, every};
 
 /// How often the thread says that it moves: it sleeps while there is nothing to do.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -50,10 +51,13 @@ impl Applier {
                 Err(error) => return drop(started.send(Err(error))),
             };
             runtime.block_on(async {
-                match Kernel::start(capabilities, leftovers) {
-                    Ok((kernel, events)) => {
+                let beats = every(BEAT_EVERY);
+                let made =
+                    beats.and_then(|beats| Ok((beats, Kernel::start(capabilities, leftovers)?)));
+                match made {
+                    Ok((beats, (kernel, events))) => {
                         let _ = started.send(Ok(kernel));
-                        route(events, registered, heart).await;
+                        route(events, registered, heart, beats).await;
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
@@ -94,10 +98,9 @@ async fn route(
     mut events: mpsc::Receiver<KernelEvent>,
     mut registered: mpsc::Receiver<Registration>,
     heart: Heart,
+    mut beats: Ticks,
 ) {
     let mut routes = BTreeMap::new();
-    let mut beats = interval(BEAT_EVERY);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -106,7 +109,7 @@ async fn route(
                 Some((cluster, None)) => drop(routes.remove(&cluster)),
                 None => return,
             },
-            _ = beats.tick() => heart.beat(),
+            Some(()) = beats.next() => heart.beat(),
             Some(event) = events.recv() => {
                 if let Some(requests) = routes.get(cluster_of(&event)) {
                     // A cluster that does not read any more is ending.

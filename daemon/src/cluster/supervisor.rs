@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use nlb_engine::{Notice, Time};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Interval;
 
 use super::applier::Applier;
 use super::clock::now;
@@ -31,7 +31,7 @@ use crate::manage::{
 };
 use crate::pulse::{Heart, Pulse};
 use crate::queue;
-use crate::ticks::every;
+use crate::ticks::{Ticks, every};
 use crate::weight::{Meter, Reading, SAMPLE_INTERVAL, WeightSource};
 
 /// The netfilter queue of the first cluster; the others follow. Chosen away from 0, which is what
@@ -50,6 +50,9 @@ pub enum SuperviseError {
     /// The applier's thread.
     #[error("cannot start the applier of rules: {0}")]
     Applier(#[source] std::io::Error),
+    /// What its weights are looked at by.
+    #[error("no timer: {0}")]
+    Timer(#[source] std::io::Error),
     /// The host.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -100,7 +103,7 @@ pub struct Supervisor {
     /// Those of them that wait until a leave is over.
     pub(super) later: VecDeque<Call>,
     /// When weights are looked at.
-    weighing: Interval,
+    weighing: Ticks,
     /// Where the metrics are to be had beside their socket.
     pub(super) metrics: watch::Sender<Option<SocketAddr>>,
     /// The threads that must move.
@@ -169,7 +172,7 @@ impl Supervisor {
             events: inbox.events,
             calls: inbox.calls,
             later: VecDeque::new(),
-            weighing: every(SAMPLE_INTERVAL),
+            weighing: every(SAMPLE_INTERVAL).map_err(SuperviseError::Timer)?,
             started: now(),
             capabilities,
             applier,
@@ -224,7 +227,7 @@ impl Supervisor {
         let room = self.later.len() < MAX_REQUESTS;
         tokio::select! {
             Some(call) = self.calls.recv(), if room => Ok(Happened::Call(call)),
-            _ = self.weighing.tick() => Ok(Happened::Weigh),
+            Some(()) = self.weighing.next() => Ok(Happened::Weigh),
             Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
             Some(report) = self.checked.recv() => Ok(Happened::Check(report)),
             change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),

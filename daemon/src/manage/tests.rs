@@ -225,7 +225,7 @@ async fn connected(owner: u32) -> (Connection, tempfile::TempDir) {
     let socket = directory.path().join(nlb_varlink::SOCKET);
     let server = Server::bind(&socket, Limits::default()).unwrap();
     tokio::spawn(answer(inbox));
-    let (backend, look) = (Arc::new(VarlinkBackend(handle)), every(LOOK_EVERY));
+    let (backend, look) = (Arc::new(VarlinkBackend(handle)), every(LOOK_EVERY).unwrap());
     tokio::spawn(async move { server.serve(backend, look).await });
     (Connection::connect(&socket).await.unwrap(), directory)
 }

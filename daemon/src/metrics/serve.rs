@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use futures_util::StreamExt as _;
 use nlb_varlink::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -186,14 +187,14 @@ impl Connections {
 /// Serves until the future is dropped; then every connection ends.
 ///
 /// # Errors
-/// When the socket in the run directory cannot be had.
+/// When the socket in the run directory cannot be had, or no timer.
 pub async fn serve(
     handle: Handle,
     run_dir: &Path,
     wanted: watch::Receiver<Option<SocketAddr>>,
 ) -> io::Result<()> {
     let mut socket = bind(run_dir.join(SOCKET))?;
-    let mut look = every(LOOK_EVERY);
+    let mut look = every(LOOK_EVERY)?;
     let mut tcp = Tcp { wanted, listener: None, again: None };
     tcp.listen().await;
     let (mut by_unix, mut by_tcp) = (Connections::new("unix"), Connections::new("tcp"));
@@ -203,7 +204,7 @@ pub async fn serve(
                 by_unix.accepted(accepted.map(|(stream, _)| stream), &handle).await;
             }
             accepted = tcp.accept() => by_tcp.accepted(accepted, &handle).await,
-            _ = look.tick() => socket.look(),
+            Some(()) = look.next() => socket.look(),
         }
     }
 }

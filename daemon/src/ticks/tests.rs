@@ -1,28 +1,32 @@
+use futures_util::{FutureExt as _, StreamExt as _};
+
 use super::*;
 
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// How many multiples of the period are over.
+fn periods() -> u128 {
+    u128::from(now().as_nanos()) / PERIOD.as_nanos()
+}
+
 #[tokio::test]
-async fn whoever_begins_when_ticks_together_with_the_others() {
-    let mut early = every(PERIOD);
-    let first = early.tick().await;
-    tokio::time::sleep(PERIOD / 3).await;
-    let begun = Instant::now();
-    let mut late = every(PERIOD);
-    // At once: its time was before.
-    assert!(late.tick().await <= begun);
-    for _ in 0..3 {
-        let since = late.tick().await - first;
-        assert_eq!(since.as_nanos() % PERIOD.as_nanos(), 0, "{since:?}");
+async fn the_first_tick_is_at_once_and_the_others_are_at_the_multiples() {
+    let mut ticks = every(PERIOD).unwrap();
+    let begun = periods();
+    assert_eq!(ticks.next().now_or_never(), Some(Some(())), "at once");
+    for ticked in 1..4 {
+        ticks.next().await.unwrap();
+        assert!(periods() >= begun + ticked);
     }
 }
 
 #[tokio::test]
 async fn ticks_that_were_missed_are_left_out() {
-    let mut ticks = every(PERIOD);
-    ticks.tick().await;
+    let mut ticks = every(PERIOD).unwrap();
+    ticks.next().await.unwrap();
     tokio::time::sleep(PERIOD * 5).await;
-    let missed = ticks.tick().await;
-    let next = ticks.tick().await;
-    assert!(next - missed > PERIOD, "{:?}", next - missed);
+    let slept = periods();
+    ticks.next().await.unwrap();
+    ticks.next().await.unwrap();
+    assert!(periods() > slept);
 }

@@ -103,8 +103,12 @@ impl Served {
         let task = tokio::spawn({
             let backend = backend.clone();
             async move {
-                let look = tokio::time::interval(std::time::Duration::from_secs(1));
-                server.serve(backend, look).await
+                let ticks = tokio::time::interval(std::time::Duration::from_secs(1));
+                let look = futures_util::stream::unfold(ticks, |mut ticks| async {
+                    ticks.tick().await;
+                    Some(((), ticks))
+                });
+                server.serve(backend, std::pin::pin!(look)).await
             }
         });
         Self { socket, backend, _directory: directory, task }
