@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::request::ClusterRequest;
@@ -109,7 +108,7 @@ async fn route(
                 Some((cluster, None)) => drop(routes.remove(&cluster)),
                 None => return,
             },
-            Some(()) = beats.next() => heart.beat(),
+            () = beats.tick() => heart.beat(),
             Some(event) = events.recv() => {
                 if let Some(requests) = routes.get(cluster_of(&event)) {
                     // A cluster that does not read any more is ending.

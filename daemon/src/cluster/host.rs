@@ -7,6 +7,7 @@
 //! an ended daemon leaves more behind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +19,7 @@ use crate::config::{ClusterConfig, Config};
 use crate::host::{HostError, LinkChange, LinkState, Obstacle, ServiceLink, Wanted};
 use crate::link::Interface;
 use crate::manage::Trouble;
+use crate::ticks::{Ticks, every};
 
 /// Between two looks at the host without a reason.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -35,7 +37,9 @@ const PATIENCE: u32 = 2;
 
 /// When the host is looked at, and what the last looks found.
 pub(super) struct Upkeep {
-    at: Instant,
+    ticks: Ticks,
+    /// One that something calls for. Until then there is no other: see [`RETRY_AFTER`].
+    soon: Option<Instant>,
     /// Looks in a row that found something wrong which could not be put right.
     failures: u32,
     /// No cluster gets an interface.
@@ -45,18 +49,23 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new() -> Self {
-        let obstacles = BTreeMap::new();
-        Self { at: Instant::now() + LOOK_EVERY, failures: 0, withheld: false, obstacles }
+    /// Nothing was looked at yet.
+    pub(super) fn new() -> io::Result<Self> {
+        let (ticks, obstacles) = (every(LOOK_EVERY)?, BTreeMap::new());
+        Ok(Self { ticks, soon: None, failures: 0, withheld: false, obstacles })
     }
 
     /// Until the next look; cancel-safe.
-    pub(super) async fn due(&self) {
-        sleep_until(self.at).await;
+    pub(super) async fn due(&mut self) {
+        match self.soon {
+            Some(at) => sleep_until(at).await,
+            None => self.ticks.tick().await,
+        }
     }
 
     fn no_later_than(&mut self, after: Duration) {
-        self.at = self.at.min(Instant::now() + after);
+        let at = Instant::now() + after;
+        self.soon = Some(self.soon.map_or(at, |soon| soon.min(at)));
     }
 }
 
@@ -98,11 +107,10 @@ impl Supervisor {
                 if upkeep.failures > 0 {
                     tracing::info!("the host is as the service needs it again");
                 }
-                *upkeep =
-                    Upkeep { obstacles: std::mem::take(&mut upkeep.obstacles), ..Upkeep::new() };
+                (upkeep.soon, upkeep.failures, upkeep.withheld) = (None, 0, false);
             }
             Err(error) => {
-                upkeep.at = Instant::now() + RETRY_AFTER;
+                upkeep.soon = Some(Instant::now() + RETRY_AFTER);
                 upkeep.failures = upkeep.failures.saturating_add(1);
                 upkeep.withheld = upkeep.failures >= PATIENCE && is_needed(&error);
                 if upkeep.failures == 1 {

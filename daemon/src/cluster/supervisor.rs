@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use nlb_engine::{Notice, Time};
 use nlb_protocol::NodeId;
 use nlb_protocol::frame::State;
@@ -50,7 +49,7 @@ pub enum SuperviseError {
     /// The applier's thread.
     #[error("cannot start the applier of rules: {0}")]
     Applier(#[source] std::io::Error),
-    /// What its weights are looked at by.
+    /// What weights and the host are looked at by.
     #[error("no timer: {0}")]
     Timer(#[source] std::io::Error),
     /// The host.
@@ -179,7 +178,7 @@ impl Supervisor {
             netlink: Arc::new(Netlink::connect()?),
             watch: LinkWatch::open([])?,
             installer: Installer::open(run_dir)?,
-            upkeep: Upkeep::new(),
+            upkeep: Upkeep::new().map_err(SuperviseError::Timer)?,
             troubles: Troubles::default(),
             names: BTreeMap::new(),
             meter: Meter::new(),
@@ -227,7 +226,7 @@ impl Supervisor {
         let room = self.later.len() < MAX_REQUESTS;
         tokio::select! {
             Some(call) = self.calls.recv(), if room => Ok(Happened::Call(call)),
-            Some(()) = self.weighing.next() => Ok(Happened::Weigh),
+            () = self.weighing.tick() => Ok(Happened::Weigh),
             Some(event) = self.happened.recv() => Ok(Happened::Event(event)),
             Some(report) = self.checked.recv() => Ok(Happened::Check(report)),
             change = self.watch.next(&self.netlink) => Ok(Happened::Link(change?)),

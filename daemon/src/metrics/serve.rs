@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt as _;
 use nlb_varlink::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -204,7 +203,7 @@ pub async fn serve(
                 by_unix.accepted(accepted.map(|(stream, _)| stream), &handle).await;
             }
             accepted = tcp.accept() => by_tcp.accepted(accepted, &handle).await,
-            Some(()) = look.next() => socket.look(),
+            () = look.tick() => socket.look(),
         }
     }
 }
