@@ -20,7 +20,7 @@ const FORBIDDEN: &[&str] = &[
 /// The files that may make system calls by hand.
 const UNSAFE: &[&str] = &[
     "daemon/src/check/descriptors.rs",
-    "daemon/src/cluster/alarm.rs",
+    "daemon/src/timer.rs",
     "daemon/src/kernel/netlink.rs",
     "daemon/src/kernel/testing.rs",
     "daemon/src/link/sys.rs",

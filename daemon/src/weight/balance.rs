@@ -43,7 +43,8 @@
 //! damped where sessions are much longer than assumed depends on the window: by about
 //! `sqrt((w + m) / (4 g t))`, so 0.5 where the window is as long as the sessions and `g` is 1.
 //!
-//! The dead band is what keeps noise out: as wide as the noise is seen to be.
+//! The dead band is what keeps noise out: as wide as the noise is seen to be. And where nobody has
+//! anything to do ([`QUIET`]), nothing moves.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -72,6 +73,12 @@ const APART: Duration = Duration::from_secs(20);
 
 /// Added to every load, so that nearly idle nodes compare as equal.
 const IDLE: f64 = 0.1;
+
+/// Where nobody is loaded by more there is nothing to balance, and weights stay. What loads differ by
+/// is how old they are: a peer's was told up to two seconds ago. While load goes everywhere each node
+/// finds itself less loaded than the others, and the weights of all move together, which changes
+/// nothing that would end it.
+pub const QUIET: f64 = 0.05;
 
 /// When the mean of everybody's weights is further than this from [`BASE`] (in logarithms), each
 /// goes back a part of the way, so that weights do not all wander to one end of the range.
@@ -162,12 +169,13 @@ impl Balancer {
         let count = peers.len() as f64 + 1.0;
         // Whoever is there from the beginning is taken to be as far as this node is.
         let followed = if share > 0.0 { (granted.averaged() / share).min(1.0) } else { 0.0 };
-        let (mut difference, mut stray) = (0.0, 0.0);
+        let (mut difference, mut stray, mut busiest) = (0.0, 0.0, load);
         for peer in peers {
             let begin = || Seen::new(Granted::begin(peer.share, followed));
             let seen = self.seen.entry(peer.id).or_insert_with(begin);
             seen.granted.note(peer.share, passed);
             let theirs = peer.load.max(0.0) / seen.granted.correction();
+            busiest = theirs.max(busiest);
             let loads = [load + IDLE, theirs + IDLE];
             let sight = Sight::new([&granted, &seen.granted], loads);
             let middle = f64::midpoint(loads[0].ln(), loads[1].ln());
@@ -185,6 +193,9 @@ impl Balancer {
             return None;
         }
         self.decided = Some(now);
+        if busiest < QUIET {
+            return None;
+        }
         let all = peers.iter().map(|peer| logarithm(peer.weight)).sum::<f64>();
         let wander = (all + logarithm(present)) / count;
         let away = wander.abs() > WANDER;

@@ -19,7 +19,7 @@ use nlb_engine::manage::NodeView;
 use nlb_protocol::Weight;
 use nlb_protocol::frame::{Load, State};
 
-pub use balance::{BASE, Balancer, DEAD_BAND, Peer, RANGE};
+pub use balance::{BASE, Balancer, DEAD_BAND, Peer, QUIET, RANGE};
 pub use command::{Answers, LoadCommand, Said};
 pub use share::{COLD, ShareBounds, WarmUp};
 pub use source::{Meter, Reading, WeightSource};

@@ -197,6 +197,35 @@ fn small_differences_and_idle_nodes_change_nothing() {
     }
 }
 
+/// Three nodes whose load goes, as after their start, and who hear of each other's late.
+#[test]
+fn weights_stay_where_nobody_has_anything_to_do() {
+    let mut weighers = vec![Weigher::new(WeightSource::Cpu, rules()); 3];
+    let mut told = [[Load::default(); 3]; 3];
+    let mut weights = [100; 3];
+    let mut moved = [0, 0];
+    for second in 0..300_u32 {
+        let load = 0.005 + 0.3 * (-f64::from(second) / 10.0).exp();
+        let quiet = told[0].iter().all(|told| f64::from(told.permille) < QUIET * 1000.0);
+        let heard = weights;
+        for local in 0..3 {
+            told[2][local] = weighers[local].sample(&busy(load), seconds(second.into()));
+            let views: Vec<NodeView> = (0..3)
+                .map(|of| {
+                    node(((of + 3 - local) % 3) as u64 + 1, State::Active, heard[of], told[0][of])
+                })
+                .collect();
+            if let Some(new) = weighers[local].decide(&views, seconds(second.into())) {
+                weights[local] = new.get();
+                moved[usize::from(quiet)] += 1;
+            }
+        }
+        told.rotate_left(1);
+    }
+    assert!(moved[0] > 0, "the test is about something");
+    assert_eq!(moved[1], 0, "{weights:?}");
+}
+
 #[test]
 fn the_weight_stays_in_its_range_whatever_is_measured() {
     let mut weigher = Weigher::new(WeightSource::Cpu, rules());
