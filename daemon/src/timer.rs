@@ -50,8 +50,7 @@ impl Timer {
         Ok(self.0.get_ref().0.set(due, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
     }
 
-    /// Whether it has gone off since it was last said to have: also by what was
-    /// set before.
+    /// Until it has gone off, maybe by what was set before.
     ///
     /// # Errors
     /// At the runtime's end.

@@ -75,9 +75,9 @@ const APART: Duration = Duration::from_secs(20);
 const IDLE: f64 = 0.1;
 
 /// Where nobody is loaded by more there is nothing to balance, and weights stay. What loads differ by
-/// is how old they are: a peer's was told up to two seconds ago. While load goes everywhere each node
-/// finds itself less loaded than the others, and the weights of all move together, which changes
-/// nothing that would end it.
+/// then is how old they are: a peer's was measured up to two seconds ago. While everybody's falls, as
+/// after a start, each node finds itself less loaded than the others; all weights go down together,
+/// and as that changes no share, nothing would end it.
 pub const QUIET: f64 = 0.05;
 
 /// When the mean of everybody's weights is further than this from [`BASE`] (in logarithms), each
