@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::cluster::clock::now;
-use crate::timer::Timer;
 use futures_util::{Stream, StreamExt as _};
 use nlb_engine::Time;
+
+use crate::cluster::clock::now;
+use crate::timer::Timer;
 
 /// How often sockets are looked for, and what is served is brought up to date.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +39,16 @@ pub fn every(period: Duration) -> io::Result<Ticks> {
 }
 
 impl Ticks {
+    /// Without the one at once.
+    ///
+    /// # Errors
+    /// When the timer cannot be set.
+    pub(crate) fn later(mut self) -> io::Result<Self> {
+        self.due = self.after(now());
+        self.timer.set_at(self.due)?;
+        Ok(self)
+    }
+
     /// Until the next one; cancel-safe. Never again at the runtime's end.
     pub(crate) async fn tick(&mut self) {
         if self.next().await.is_none() {

@@ -20,11 +20,11 @@ const FORBIDDEN: &[&str] = &[
 /// The files that may make system calls by hand.
 const UNSAFE: &[&str] = &[
     "daemon/src/check/descriptors.rs",
-    "daemon/src/timer.rs",
     "daemon/src/kernel/netlink.rs",
     "daemon/src/kernel/testing.rs",
     "daemon/src/link/sys.rs",
     "daemon/src/priority.rs",
+    "daemon/src/timer.rs",
     "tests/src/inject.rs",
     "tests/src/netns.rs",
     "tests/src/repeats.rs",

@@ -51,7 +51,7 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// Nothing was looked at yet.
     pub(super) fn new() -> io::Result<Self> {
-        let (ticks, obstacles) = (every(LOOK_EVERY)?, BTreeMap::new());
+        let (ticks, obstacles) = (every(LOOK_EVERY)?.later()?, BTreeMap::new());
         Ok(Self { ticks, soon: None, failures: 0, withheld: false, obstacles })
     }
 

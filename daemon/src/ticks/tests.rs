@@ -21,6 +21,14 @@ async fn the_first_tick_is_at_once_and_the_others_are_at_the_multiples() {
 }
 
 #[tokio::test]
+async fn the_first_one_can_be_left_out() {
+    let mut ticks = every(PERIOD).unwrap().later().unwrap();
+    let due = ticks.due;
+    ticks.next().await.unwrap();
+    assert!(now() >= due);
+}
+
+#[tokio::test]
 async fn ticks_that_were_missed_are_left_out() {
     let mut ticks = every(PERIOD).unwrap();
     ticks.next().await.unwrap();
