@@ -6,8 +6,8 @@
 //! - `applier`: the one task that runs nft. The latest plan wins, every batch is atomic, rules
 //!   that somebody else flushed come back.
 //! - `hold`: what a restart asks of the kernel.
-//! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules, reads them
-//!   back for comparison and lists the clients that the kernel keeps; `lookup` asks about one,
+//! - `watch`, `netlink`: an nfnetlink socket that hears every change of the rules and reads them
+//!   back for comparison. `clients` lists those that the kernel keeps, `lookup` asks about one,
 //!   `counters` reads what it counted, `inventory` names what is there.
 //!
 //! The tables `netdev nlb_gate`, `inet nlb` and `arp nlb` are ours, and without nft's `queue` one chain
@@ -16,6 +16,7 @@
 //! May use: `config` (ports, bounds), `cluster::clock`, `link::sys`. Used by: `cluster`.
 
 mod applier;
+mod clients;
 mod counters;
 mod fallback;
 mod hold;

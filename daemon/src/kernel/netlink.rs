@@ -1,12 +1,7 @@
 //! Messages of nfnetlink's nf_tables subsystem: the attributes of a message, and a socket that
 //! asks the kernel for what it has.
-//!
-//! Listing through nft would start a process that prints every client as text; here a client
-//! costs about a hundred bytes and its idle time comes in milliseconds.
 
 use core::hash::Hasher;
-use core::net::IpAddr;
-use core::time::Duration;
 use std::hash::DefaultHasher;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -47,11 +42,6 @@ pub(super) const TABLE: u16 = 1;
 /// The name of a set, in messages on sets and on elements.
 pub(super) const SET: u16 = 2;
 const SET_HANDLE: u16 = 16;
-const ELEMENTS: u16 = 3;
-const ELEMENT: u16 = 1;
-const KEY: u16 = 1;
-const VALUE: u16 = 1;
-const EXPIRATION: u16 = 5;
 
 const HEADER: usize = 16;
 const FAMILY_HEADER: usize = 4;
@@ -137,7 +127,7 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// The attributes of a message or of a nest; a broken one ends it.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     core::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         let number = u16_at(bytes, 2)? & 0x3fff;
@@ -157,18 +147,6 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
-}
-
-/// A client and how long the kernel keeps it yet, from one element of a sticky set.
-fn client(element: &[u8]) -> Option<(IpAddr, Duration)> {
-    let key = find(find(element, KEY)?, VALUE)?;
-    let address = if let Some(bytes) = key.first_chunk::<16>() {
-        IpAddr::from(*bytes)
-    } else {
-        IpAddr::from(*key.first_chunk::<4>()?)
-    };
-    let left = find(element, EXPIRATION)?.first_chunk().map(|b| u64::from_be_bytes(*b))?;
-    Some((address, Duration::from_millis(left)))
 }
 
 /// An nfnetlink socket that is told of the groups given (a bit mask) and never blocks.
@@ -202,52 +180,6 @@ pub(super) struct Query {
 impl Query {
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self { fd: open(0)?, buffer: vec![0; DATAGRAM], sequence: 0 })
-    }
-
-    /// The clients in one of our sticky sets. A set that is not there keeps nobody.
-    pub(super) async fn sticky(&mut self, set: &str) -> io::Result<Vec<(IpAddr, Duration)>> {
-        let mut attributes = Vec::new();
-        put(&mut attributes, TABLE, &zero_ended(STAGE));
-        put(&mut attributes, SET, &zero_ended(set));
-        let mut clients = Vec::new();
-        let result = self
-            .ask(message::GETSETELEM, DUMP, INET, &attributes, |message| match message {
-                Some(message) => {
-                    let elements = message.attribute(ELEMENTS).unwrap_or(&[]);
-                    clients.extend(self::attributes(elements).filter_map(|(_, e)| client(e)));
-                }
-                None => clients.clear(),
-            })
-            .await;
-        is_there(result)?;
-        Ok(clients)
-    }
-
-    /// Whether a set keeps a client.
-    pub(super) async fn keeps(&mut self, set: &str, client: IpAddr) -> io::Result<bool> {
-        self.left(set, client).await.map(|left| left.is_some())
-    }
-
-    /// How long a set keeps a client yet, if it does.
-    pub(super) async fn left(&mut self, set: &str, client: IpAddr) -> io::Result<Option<Duration>> {
-        let (mut value, mut key, mut element, mut elements) = (vec![], vec![], vec![], vec![]);
-        match client {
-            IpAddr::V4(client) => put(&mut value, VALUE, &client.octets()),
-            IpAddr::V6(client) => put(&mut value, VALUE, &client.octets()),
-        }
-        put(&mut key, KEY | NESTED, &value);
-        put(&mut element, ELEMENT | NESTED, &key);
-        put(&mut elements, TABLE, &zero_ended(STAGE));
-        put(&mut elements, SET, &zero_ended(set));
-        put(&mut elements, ELEMENTS | NESTED, &element);
-        let mut left = None;
-        let asked = self
-            .ask(message::GETSETELEM, 0, INET, &elements, |message| {
-                let found = message.and_then(|message| message.attribute(ELEMENTS));
-                left = found.and_then(|found| find(found, ELEMENT)).and_then(self::client);
-            })
-            .await;
-        Ok(is_there(asked)?.then_some(left.map_or(Duration::ZERO, |(_, left)| left)))
     }
 
     /// A number that stands for our tables as they are: chains, rules and which sets there are,
@@ -348,7 +280,7 @@ pub(super) fn is_there(asked: io::Result<()>) -> io::Result<bool> {
 }
 
 /// Marks an attribute that holds attributes.
-const NESTED: u16 = 0x8000;
+pub(super) const NESTED: u16 = 0x8000;
 
 fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + FAMILY_HEADER + attributes.len()).unwrap_or(u32::MAX);

@@ -1,6 +1,10 @@
 //! Messages as bytes, whole and broken, and what the real kernel answers.
 
+use core::net::IpAddr;
+use core::time::Duration;
+
 use super::*;
+use crate::kernel::clients::{ELEMENTS, client};
 use crate::kernel::testing::{in_namespace, nft};
 
 const MODULE: &str = "kernel::netlink::tests";
