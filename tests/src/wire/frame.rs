@@ -48,6 +48,8 @@ pub enum Segment {
         flags: u8,
         /// Bytes of data.
         length: u16,
+        /// What the sender has received twice, from and to: a D-SACK (RFC 2883).
+        twice: Option<(u32, u32)>,
     },
     /// A UDP datagram (or its first fragment).
     Udp {
@@ -180,10 +182,31 @@ fn transport(protocol: u8, rest: &[u8], length: usize) -> Option<Segment> {
         let header = usize::from(rest.get(12)? >> 4) * 4;
         let length = u16::try_from(length.saturating_sub(header)).unwrap_or(u16::MAX);
         let flags = *rest.get(13)?;
-        Segment::Tcp { source, destination, sequence, acknowledged, flags, length }
+        let options = rest.get(20..header).unwrap_or_default();
+        let twice = twice(options, acknowledged);
+        Segment::Tcp { source, destination, sequence, acknowledged, flags, length, twice }
     } else {
         Segment::Udp { source, destination, id: u16_at(rest, 8).unwrap_or(0) }
     })
+}
+
+/// The first block of a selective acknowledgement (RFC 2018), if all of it is acknowledged anyway:
+/// then it has come twice (RFC 2883).
+fn twice(mut options: &[u8], acknowledged: u32) -> Option<(u32, u32)> {
+    loop {
+        let length = match *options {
+            [0, ..] | [] => return None,
+            [1, ..] => 1,
+            [5, ..] => {
+                let block = (u32_at(options, 2)?, u32_at(options, 6)?);
+                let below = acknowledged.wrapping_sub(block.1) < 1 << 31;
+                return below.then_some(block);
+            }
+            [_, length, ..] => usize::from(length).max(2),
+            [_] => return None,
+        };
+        options = options.get(length..)?;
+    }
 }
 
 fn icmp4(rest: &[u8]) -> Option<Segment> {

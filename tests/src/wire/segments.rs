@@ -67,7 +67,8 @@ pub struct Repeated {
     pub at: (Stamp, Stamp),
     /// The node that had answered on this connection last, not counting resets.
     pub answered: Option<(MacAddr, Stamp)>,
-    /// It had been acknowledged when it came again: not lost, but the client had not seen that yet.
+    /// Not lost: it had been acknowledged when it came again, but the client had not seen that yet;
+    /// or the node said later that it has it twice.
     pub late: bool,
 }
 
@@ -96,6 +97,8 @@ struct Asked {
     at: Stamp,
     /// How often it was seen.
     copies: u32,
+    /// Where it stands among those that were repeated, the last time.
+    repeated: Option<usize>,
     answers: Vec<(MacAddr, Stamp)>,
 }
 
@@ -151,7 +154,8 @@ pub struct Segments {
 impl Segments {
     /// A packet of a client to a service address: (client, service).
     pub fn handle_asked(&mut self, ends: (IpAddr, IpAddr), segment: Segment, at: Stamp) {
-        let Segment::Tcp { source, destination, sequence, acknowledged, flags, length } = segment
+        let Segment::Tcp { source, destination, sequence, acknowledged, flags, length, .. } =
+            segment
         else {
             return;
         };
@@ -180,6 +184,7 @@ impl Segments {
             if length > 0 && self.repeated.len() < RESETS {
                 let (at, answered) = ((old.at, at), track.answered);
                 let late = !old.answers.is_empty();
+                old.repeated = Some(self.repeated.len());
                 self.repeated.push(Repeated { connection, at, answered, late });
                 if old.copies == STUCK && self.stuck.len() < KEPT {
                     self.stuck.push((connection, track.passed.iter().copied().collect()));
@@ -190,7 +195,8 @@ impl Segments {
         if track.asked.len() == SEGMENTS {
             track.asked.pop_front();
         }
-        let asked = Asked { end, acknowledges, counts, at, copies: 1, answers: Vec::new() };
+        let asked =
+            Asked { end, acknowledges, counts, at, copies: 1, repeated: None, answers: Vec::new() };
         track.asked.push_back(asked);
     }
 
@@ -202,7 +208,8 @@ impl Segments {
         segment: Segment,
         at: Stamp,
     ) {
-        let Segment::Tcp { source, destination, sequence, acknowledged, flags, length } = segment
+        let Segment::Tcp { source, destination, sequence, acknowledged, flags, length, twice } =
+            segment
         else {
             return;
         };
@@ -215,6 +222,15 @@ impl Segments {
         }
         let Some(track) = self.tracks.get_mut(&connection) else { return };
         track.note(at, Some(node), (sequence, acknowledged, flags, length));
+        let inside = |end: u32, (from, to): (u32, u32)| {
+            end != from && end.wrapping_sub(from) <= to.wrapping_sub(from)
+        };
+        let both = track.asked.iter().filter(|asked| twice.is_some_and(|it| inside(asked.end, it)));
+        for index in both.filter_map(|asked| asked.repeated) {
+            if let Some(repeated) = self.repeated.get_mut(index) {
+                repeated.late = true;
+            }
+        }
         let answers = |asked: &Asked| {
             if flags & ACK != 0 {
                 asked.counts && asked.end == acknowledged

@@ -154,7 +154,7 @@ impl Verdict {
         for again in &ledger.segments.repeated {
             let server =
                 again.answered.and_then(|(node, _)| blame.cluster.number_of(node)).unwrap_or(0);
-            let late = || again.late.then(|| "only late: answered before it came again".to_owned());
+            let late = || again.late.then(|| "only late, not lost".to_owned());
             let known = blame.of_packet(server, again.at.0).or_else(late);
             let cause = known.or_else(|| blame.overran(again.at.0));
             causes.add(cause.as_deref().unwrap_or("WITHOUT CAUSE"));

@@ -7,14 +7,31 @@ const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const PSH: u8 = 0x08;
 
 fn ask(seen: &mut Segments, sequence: u32, acknowledged: u32, flags: u8, length: u16) {
-    let segment =
-        Segment::Tcp { source: 4000, destination: 80, sequence, acknowledged, flags, length };
+    let segment = Segment::Tcp {
+        source: 4000,
+        destination: 80,
+        sequence,
+        acknowledged,
+        flags,
+        length,
+        twice: None,
+    };
     seen.handle_asked((CLIENT, SERVICE), segment, Stamp(1));
 }
 
 fn answer(seen: &mut Segments, node: MacAddr, sequence: u32, acknowledged: u32, flags: u8) {
+    answer_of(seen, node, (sequence, acknowledged, flags), None);
+}
+
+fn answer_of(
+    seen: &mut Segments,
+    node: MacAddr,
+    (sequence, acknowledged, flags): (u32, u32, u8),
+    twice: Option<(u32, u32)>,
+) {
+    let (source, destination, length) = (80, 4000, 0);
     let segment =
-        Segment::Tcp { source: 80, destination: 4000, sequence, acknowledged, flags, length: 0 };
+        Segment::Tcp { source, destination, sequence, acknowledged, flags, length, twice };
     seen.handle_answer((CLIENT, SERVICE), node, segment, Stamp(2));
 }
 
@@ -86,6 +103,7 @@ fn connections_are_forgotten() {
         acknowledged: 0,
         flags: SYN,
         length: 0,
+        twice: None,
     };
     seen.handle_asked((CLIENT, SERVICE), segment, late);
     assert_eq!(seen.tracks.len(), 1);
@@ -113,4 +131,21 @@ fn what_was_acknowledged_before_it_came_again_was_not_lost() {
     answer(&mut seen, A, 501, 117 + 16, ACK);
     ask(&mut seen, 117, 501, ACK | PSH, 16);
     assert!(seen.repeated[0].late);
+}
+
+/// Whoever answers so late that the client asks again has not lost anything, and says so.
+#[test]
+fn what_the_node_has_twice_was_not_lost() {
+    let mut seen = opened();
+    for sequence in [117, 133, 149] {
+        ask(&mut seen, sequence, 501, ACK | PSH, 16);
+    }
+    for sequence in [117, 149] {
+        ask(&mut seen, sequence, 501, ACK | PSH, 16);
+    }
+    answer(&mut seen, A, 501, 165, ACK);
+    let late = |seen: &Segments| seen.repeated.iter().map(|it| it.late).collect::<Vec<_>>();
+    assert_eq!(late(&seen), [false, false]);
+    answer_of(&mut seen, A, (501, 165, ACK), Some((149, 165)));
+    assert_eq!(late(&seen), [false, true]);
 }
