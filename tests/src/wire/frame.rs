@@ -266,3 +266,6 @@ fn ipv4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
 fn ipv6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     array::<16>(bytes, at).map(Ipv6Addr::from)
 }
+
+#[cfg(test)]
+mod tests;
