@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use nlb_tests::cluster::Cluster;
 use nlb_tests::lab::LabOptions;
 use nlb_tests::load::{Load, LoadSpec, Sources};
@@ -56,8 +57,8 @@ pub(crate) struct Chaos {
     /// Every client that was not seen for so long is forgotten.
     #[arg(long, default_value_t = 60)]
     sticky_idle_s: u32,
-    /// Only these kinds of faults, separated by commas.
-    #[arg(long, value_delimiter = ',')]
+    /// Only these kinds of faults, separated by commas; more of them in the same time.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(schedule::KINDS))]
     only: Vec<String>,
     /// Have user space decide for every packet.
     #[arg(long)]
