@@ -79,7 +79,7 @@ impl Blame<'_> {
             return Some("crash, and back too late".to_owned());
         }
         // Half-broken links: whoever has to go fences itself, and says so.
-        if let Some(change) = self.history.fenced(server, from, noticed) {
+        if let Some(change) = self.history.fenced(server, from, noticed + NEAR) {
             let fault = meanwhile.next().map(|done| done.fault.kind().to_owned());
             let own = || format!("fenced itself: {}", plain(&change.cause));
             return Some(fault.unwrap_or_else(own));
