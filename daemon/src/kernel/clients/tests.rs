@@ -25,9 +25,9 @@ fn nobody_is_left_out_while_expired_clients_are_collected() {
         let mut query = Query::open().unwrap();
         let start = Instant::now();
         let mut disturbed = 0;
-        // Not every collection falls into the first of the listings.
-        while disturbed < 2 {
-            assert!(start.elapsed() < Duration::from_secs(60), "only {disturbed} were disturbed");
+        // Not every collection falls into the first of the listings; a kernel to come may leave
+        // nobody out.
+        while disturbed < 2 && start.elapsed() < Duration::from_secs(30) {
             nft(&["-f", "-"], &clients(0x0b00_0000, "10ms")).unwrap();
             let collected = Instant::now() + Duration::from_millis(1500);
             while Instant::now() < collected {
