@@ -86,8 +86,7 @@ fn sandbox(machine: &Machine) -> Result<()> {
 
 /// A user of its own, two capabilities, and priority that somebody else gave.
 fn user_and_priority(machine: &Machine) -> Result<()> {
-    let pid = machine.sh("systemctl show --value -p MainPID nlbd")?;
-    let pid = pid.trim();
+    let pid = main_pid(machine)?;
     let user = machine.sh(&format!("ps -o user= -p {pid}"))?;
     ensure!(user.trim() == "nlbd", "it runs as {user}");
     let sets = machine.sh(&format!("grep -E 'Cap(Prm|Eff|Bnd|Amb)' /proc/{pid}/status"))?;
@@ -133,19 +132,15 @@ fn settle(joined: Instant) {
 /// After a change all send at once, and stay in step where one clock drives them all: then one turn
 /// does for all heartbeats. Servers with clocks of their own soon send at different times.
 fn out_of_step(all: &Machines) -> Result<()> {
-    for (index, machine) in all.machines.iter().enumerate() {
-        let pause = index * 33;
-        machine.sh(&format!(
-            "pid=$(systemctl show --value -p MainPID nlbd); \
-             kill -STOP $pid; sleep 0.{pause:03}; kill -CONT $pid"
-        ))?;
+    for (index, machine) in all.machines.iter().enumerate().skip(1) {
+        let (pid, pause) = (main_pid(machine)?, index * 33);
+        machine.sh(&format!("kill -STOP {pid}; sleep 0.{pause:03}; kill -CONT {pid}"))?;
     }
     Ok(())
 }
 
 fn cost(machine: &Machine) -> Result<()> {
-    let pid = machine.sh("systemctl show --value -p MainPID nlbd")?;
-    let pid = pid.trim();
+    let pid = main_pid(machine)?;
     let (begun, before) = (Instant::now(), spent(machine, pid)?);
     std::thread::sleep(REST);
     let (took, after) = (begun.elapsed(), spent(machine, pid)?);
@@ -169,6 +164,12 @@ fn cost(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// The daemon's process.
+fn main_pid(machine: &Machine) -> Result<u32> {
+    let said = machine.sh("systemctl show --value -p MainPID nlbd")?;
+    said.trim().parse().with_context(|| said)
+}
+
 /// A thread, how long it has run so far, and how often it was given a processor.
 struct Thread {
     name: String,
@@ -177,7 +178,7 @@ struct Thread {
 }
 
 /// The threads of a process by their numbers.
-fn spent(machine: &Machine, pid: &str) -> Result<BTreeMap<String, Thread>> {
+fn spent(machine: &Machine, pid: u32) -> Result<BTreeMap<String, Thread>> {
     let line = format!(
         "cd /proc/{pid}/task && for t in *; do echo $t $(cat $t/schedstat) $(cat $t/comm); done"
     );

@@ -321,8 +321,6 @@ fn millis(random: &mut Random, least: u32, most: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -340,9 +338,8 @@ mod tests {
             let cut = plan.iter().filter(during).any(|other| other.fault.server().is_none());
             assert!(!cut || !planned.fault.holds() || planned.fault == Fault::Rest, "{planned:?}");
         }
-        let kinds: BTreeSet<&str> = plan.iter().map(|planned| planned.fault.kind()).collect();
-        assert!(kinds.len() > 10, "{kinds:?}");
         for kind in KINDS {
+            assert!(plan.iter().any(|planned| planned.fault.kind() == kind), "no {kind}");
             let only = [kind.to_owned()];
             let only = make(7, length, 5, &only);
             let count = only.iter().filter(|planned| planned.fault.kind() == kind).count();
